@@ -1,0 +1,41 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>How <see cref="AdapterInjector"/> goes about its work; what it adapts is said by <see cref="LoraOptions"/>.</summary>
+public sealed record InjectionOptions
+{
+    /// <summary>The adapter's name.</summary>
+    /// <value><c>default</c> by default, as in PEFT.</value>
+    public string AdapterName
+    {
+        get;
+        init
+        {
+            DoraSharp.AdapterName.Check(value);
+            field = value;
+        }
+    } = DoraSharp.AdapterName.Default;
+
+    /// <summary>
+    /// A forward pass on a sample input, such as <c>() =&gt; model.call(sample)</c>, that returns the model's output.
+    /// With it the injector sees how the model invokes its layers, chooses the route for sealed fields, and afterwards
+    /// makes sure that every adapter is reached. It may run several times.
+    /// </summary>
+    /// <value><see langword="null"/> by default: nothing is tried out.</value>
+    public Func<Tensor>? Probe { get; init; }
+
+    /// <summary>The route for layers whose field is declared as the sealed <c>Linear</c>, where no probe is to decide it.</summary>
+    /// <value><see langword="null"/> by default: the probe decides, and without a probe such layers are refused.</value>
+    public InjectionRoute? SealedRoute
+    {
+        get;
+        init => field = value is null or InjectionRoute.Hook or InjectionRoute.SubstituteWeight
+            ? value
+            : throw new ArgumentOutOfRangeException(nameof(SealedRoute), value, "A sealed field can be adapted by a hook or by weight substitution.");
+    }
+
+    /// <summary>Accept entries of <see cref="AdapterOptions.TargetModules"/> that match nothing as long as another entry matches, as PEFT does.</summary>
+    /// <value><see langword="false"/> by default: such an entry is an error.</value>
+    public bool AllowUnmatchedTargets { get; init; }
+}

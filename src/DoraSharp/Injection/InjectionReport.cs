@@ -1,0 +1,39 @@
+using System.Globalization;
+using System.Text;
+
+namespace DoraSharp;
+
+/// <summary>What an injection did.</summary>
+/// <param name="Sites">The adapted layers, in model order.</param>
+/// <param name="Unmatched">Entries of the options that matched nothing, such as <c>TargetModules: 'q_porj'</c>.</param>
+/// <param name="TotalParameterCount">The number of scalars in the model, adapters included.</param>
+public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnlyList<string> Unmatched, long TotalParameterCount)
+{
+    /// <summary>The number of scalars that train.</summary>
+    public long TrainableParameterCount => Sites.Sum(site => site.TrainableParameterCount);
+
+    /// <summary>A line per layer, then the sums.</summary>
+    public override string ToString()
+    {
+        CultureInfo culture = CultureInfo.InvariantCulture;
+        StringBuilder text = new();
+        foreach (AdaptedSite site in Sites)
+        {
+            string kind = site.Options.UseDora ? "DoRA" : "LoRA";
+            text.AppendLine(culture, $"{site.Path}: {site.InFeatures} -> {site.OutFeatures}, {kind} rank {site.Options.Rank}, alpha {site.Options.Alpha}, {site.Route}");
+            foreach (string alias in site.Aliases)
+            {
+                text.AppendLine(culture, $"  also as {alias}");
+            }
+        }
+
+        foreach (string entry in Unmatched)
+        {
+            text.AppendLine(culture, $"matched nothing: {entry}");
+        }
+
+        double share = TotalParameterCount == 0 ? 0 : 100.0 * TrainableParameterCount / TotalParameterCount;
+        text.Append(culture, $"{Sites.Count} layers adapted; {TrainableParameterCount:N0} of {TotalParameterCount:N0} parameters train ({share:0.##} %)");
+        return text.ToString();
+    }
+}

@@ -1,0 +1,38 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>A linear layer with a first adapter "default" of the kind LoRA (arXiv 2106.09685): y = W x + b + s·B(A drop(x)).</summary>
+/// <remarks>Further adapters of either kind can be added: see <see cref="AdaptedLinear.Adapters"/>.</remarks>
+public sealed class LoraLinear : AdaptedLinear
+{
+    /// <summary>Makes a layer with a fresh base: TorchSharp's own initial values, frozen.</summary>
+    /// <param name="inFeatures">The number of input features.</param>
+    /// <param name="outFeatures">The number of output features.</param>
+    /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
+    /// <param name="hasBias">Whether the base has a bias.</param>
+    /// <param name="device">Where the layer lives; TorchSharp's default if <see langword="null"/>.</param>
+    /// <param name="dtype">The base's element type; TorchSharp's default if <see langword="null"/>.</param>
+    /// <exception cref="ArgumentException">The options ask for DoRA.</exception>
+    public LoraLinear(long inFeatures, long outFeatures, LoraOptions? options = null, bool hasBias = true, Device? device = null, ScalarType? dtype = null)
+        : this(nn.Linear(inFeatures, outFeatures, hasBias, device, dtype), Checked(options), ownsBase: true)
+    {
+    }
+
+    private LoraLinear(Linear baseLayer, LoraOptions options, bool ownsBase)
+        : base(baseLayer, ownsBase, nameof(LoraLinear))
+    {
+        Adapters.Add(AdapterName.Default, options);
+    }
+
+    /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one.</summary>
+    /// <param name="layer">The base layer, W [out, in].</param>
+    /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException">The options ask for DoRA.</exception>
+    public static LoraLinear From(Linear layer, LoraOptions? options = null) => new(layer, Checked(options), ownsBase: false);
+
+    private static LoraOptions Checked(LoraOptions? options) => options is { UseDora: true }
+        ? throw new ArgumentException($"{nameof(LoraOptions.UseDora)} is set: make a {nameof(DoraLinear)}.", nameof(options))
+        : options ?? new();
+}

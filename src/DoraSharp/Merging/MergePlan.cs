@@ -1,0 +1,46 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>Merges several layers at once: first every merged weight is computed and checked, then all are put in place.</summary>
+internal static class MergePlan
+{
+    /// <summary>Merges, or throws and leaves every weight as it was.</summary>
+    /// <param name="layers">The layers, with the paths that errors name.</param>
+    /// <param name="safe">Refuse results that are not finite.</param>
+    public static void Run(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
+    {
+        using var scope = NewDisposeScope();
+        List<(AdapterStack Stack, Tensor Merged, OriginalWeight Original)> plan = [];
+        try
+        {
+            foreach ((string path, AdapterStack stack) in layers)
+            {
+                stack.RefuseIfMerged("merge");
+                Tensor merged = stack.EffectiveWeight();
+                if (safe && !IsFinite(merged))
+                {
+                    throw new InvalidOperationException(
+                        $"Merging {path} would give weights that are not finite (active: {string.Join(", ", stack.Active)}). Nothing was merged. " +
+                        "Look for NaN or infinite values in the adapter, or for a base weight whose dtype is too narrow.");
+                }
+
+                plan.Add((stack, merged, new OriginalWeight(stack.Weight)));
+            }
+        }
+        catch
+        {
+            plan.ForEach(step => step.Original.Dispose());
+            throw;
+        }
+
+        plan.ForEach(step => step.Stack.ReplaceWeight(step.Merged, step.Original));
+    }
+
+    private static bool IsFinite(Tensor weight)
+    {
+        using Tensor finite = weight.isfinite();
+        using Tensor all = finite.all();
+        return all.item<bool>();
+    }
+}

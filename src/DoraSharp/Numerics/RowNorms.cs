@@ -1,0 +1,55 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>The row norms n = ‖W + s·B·A‖ from the factors, without a dense B·A.</summary>
+/// <remarks>
+/// n² = ‖W‖² + 2s·rowsum(B ⊙ W Aᵀ) + s²·rowsum(B (A Aᵀ) ⊙ B), the expansion of arXiv 2603.22276. The sum is kept in
+/// float64, so that rows of any magnitude that float32 can hold come out right. Where the update nearly cancels a
+/// row, the expansion would lose digits: such rows are recomputed from V itself.
+/// </remarks>
+internal static class RowNorms
+{
+    /// <summary>Below this share of ‖w‖² + ‖s·b·A‖² a row counts as cancelled: the product W Aᵀ is exact to about 1e-7 of that sum.</summary>
+    private const double Cancellation = 0.1;
+
+    /// <summary>n [out] in A's dtype; no gradient flows through it.</summary>
+    /// <param name="weight">W [out, in].</param>
+    /// <param name="a">A [r, in].</param>
+    /// <param name="b">B [out, r].</param>
+    /// <param name="scaling">s.</param>
+    public static Tensor OfUpdated(FrozenWeight weight, Tensor a, Tensor b, double scaling)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor a64 = a.to(ScalarType.Float64);
+        Tensor b64 = b.to(ScalarType.Float64).mul(scaling);
+        Tensor squaredWeight = weight.SquaredRowNorms();
+        Tensor cross = weight.Project(a).to(ScalarType.Float64).mul_(b64).sum(dim: 1);
+        Tensor squaredUpdate = b64.matmul(a64.matmul(a64.t())).mul_(b64).sum(dim: 1);
+        Tensor sum = squaredWeight + squaredUpdate;
+        Tensor squared = sum.add(cross, alpha: 2);
+
+        Tensor cancelled = squared.lt(sum.mul_(Cancellation)).nonzero().squeeze(1);
+        if (cancelled.shape[0] > 0)
+        {
+            squared.index_copy_(0, cancelled, SquaredDirectly(weight, a64, b64, cancelled));
+        }
+
+        return squared.sqrt_().to(a.dtype).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor SquaredDirectly(FrozenWeight weight, Tensor a64, Tensor b64, Tensor rows)
+    {
+        List<Tensor> parts = [];
+        foreach (Tensor indices in rows.split(256, dim: 0))
+        {
+            using var scope = NewDisposeScope();
+            Tensor v = weight.Rows(indices, ScalarType.Float64);
+            v.addmm_(b64.index_select(0, indices), a64);
+            parts.Add(v.square().sum(dim: 1).MoveToOuterDisposeScope());
+        }
+
+        return cat(parts, dim: 0);
+    }
+}

@@ -1,0 +1,47 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>A model's modules in PyTorch's order: depth first, a parent before its children, each module once.</summary>
+internal sealed class ModuleTree
+{
+    private readonly Dictionary<nn.Module, ModuleNode> byModule = new(ReferenceEqualityComparer.Instance);
+
+    private ModuleTree()
+    {
+    }
+
+    /// <summary>The modules, without the root, under their first names.</summary>
+    public List<ModuleNode> Nodes { get; } = [];
+
+    /// <summary>Walks a model. It does not look into layers that are adapted already.</summary>
+    public static ModuleTree Of(nn.Module root)
+    {
+        ModuleTree tree = new();
+        tree.Walk(root, null);
+        return tree;
+    }
+
+    private void Walk(nn.Module module, ModuleNode? parent)
+    {
+        if (module is AdaptedLinear or AdapterStack)
+        {
+            return;
+        }
+
+        foreach ((string name, nn.Module child) in module.named_children())
+        {
+            string path = parent is null ? name : $"{parent.Path}.{name}";
+            if (byModule.TryGetValue(child, out ModuleNode? known))
+            {
+                known.Aliases.Add(path);
+                continue;
+            }
+
+            ModuleNode node = new(path, name, child, module, parent);
+            byModule.Add(child, node);
+            Nodes.Add(node);
+            Walk(child, node);
+        }
+    }
+}

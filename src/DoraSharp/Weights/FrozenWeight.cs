@@ -1,0 +1,79 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// A frozen weight W [out, in] in whatever form it is stored. A storage is one derived type;
+/// adapters and layers see no more of it than this.
+/// </summary>
+internal abstract class FrozenWeight : IDisposable
+{
+    /// <summary>The scratch that row-wise work may take, in elements.</summary>
+    private const long BlockElements = 1 << 20;
+
+    private readonly VersionedCache squaredRowNorms = new();
+
+    /// <summary>The number of output features, W's rows.</summary>
+    public abstract long Outputs { get; }
+
+    /// <summary>The number of input features, W's columns.</summary>
+    public abstract long Inputs { get; }
+
+    /// <summary>The element type that W stands for.</summary>
+    public abstract ScalarType DType { get; }
+
+    /// <summary>Where W lives.</summary>
+    public abstract Device Device { get; }
+
+    /// <summary>The base layer's bias [out], if it has one. The frozen weight does not own it.</summary>
+    public abstract Tensor? Bias { get; }
+
+    /// <summary>The tensor whose change means that W has changed.</summary>
+    public abstract Tensor Source { get; }
+
+    /// <summary>W x, without bias: [..., in] to [..., out], in x's dtype, differentiable in x.</summary>
+    public abstract Tensor Product(Tensor x);
+
+    /// <summary>A dense copy of <paramref name="count"/> rows from <paramref name="first"/> on, [count, in].</summary>
+    public abstract Tensor Rows(long first, long count, ScalarType dtype);
+
+    /// <summary>A dense copy of the rows with the given indices (int64 [n]), [n, in].</summary>
+    public abstract Tensor Rows(Tensor indices, ScalarType dtype);
+
+    /// <summary>The weight as a dense tensor that takes part in autograd, [out, in].</summary>
+    public abstract Tensor Dense();
+
+    /// <summary>Overwrites W, bit for bit, with a dense tensor [out, in] of its dtype. The tensor object stays the same.</summary>
+    public abstract void Overwrite(Tensor dense);
+
+    /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
+    public Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
+
+    /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change; the weight owns the result.</summary>
+    public Tensor SquaredRowNorms() =>
+        squaredRowNorms.GetOrCompute([Source], () => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1)));
+
+    /// <summary>Runs <paramref name="map"/> over blocks of rows in <paramref name="dtype"/> and joins the results along the rows.</summary>
+    public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, Tensor> map) => ByRowBlocks(dtype, (block, _) => map(block));
+
+    /// <summary>The same; <paramref name="map"/> also gets the index of the block's first row. It may change the block in place.</summary>
+    public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, long, Tensor> map)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        long step = Math.Clamp(BlockElements / Math.Max(Inputs, 1), 1, Math.Max(Outputs, 1));
+        List<Tensor> parts = [];
+        for (long first = 0; first == 0 || first < Outputs; first += step)
+        {
+            using var blockScope = NewDisposeScope();
+            parts.Add(map(Rows(first, Math.Min(step, Outputs - first), dtype), first).MoveToOuterDisposeScope());
+        }
+
+        return (parts.Count == 1 ? parts[0] : cat(parts, dim: 0)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Forgets what was computed from W: for changes that libtorch does not see.</summary>
+    public void Invalidate() => squaredRowNorms.Clear();
+
+    public void Dispose() => squaredRowNorms.Dispose();
+}
