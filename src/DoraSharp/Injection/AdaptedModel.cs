@@ -1,0 +1,162 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// The handle to the adapters of a model. The model itself was changed in place and is used as before: its own
+/// forward, <c>train()</c>, <c>to(...)</c> and <c>state_dict()</c> include the adapters.
+/// </summary>
+/// <remarks>Disposing the handle takes the adapters out of the model: see <see cref="Unload"/>.</remarks>
+public sealed class AdaptedModel : IDisposable
+{
+    private readonly Installation installation;
+    private readonly LoraOptions options;
+    private bool unloaded;
+
+    internal AdaptedModel(nn.Module model, LoraOptions options, string adapterName, Installation installation, IReadOnlyList<string> unmatched)
+    {
+        Model = model;
+        AdapterName = adapterName;
+        this.options = options;
+        this.installation = installation;
+        Report = MakeReport(unmatched);
+    }
+
+    /// <summary>The adapted model.</summary>
+    public nn.Module Model { get; }
+
+    /// <summary>The name of the adapter that was injected.</summary>
+    public string AdapterName { get; }
+
+    /// <summary>The options of the adapter that was injected.</summary>
+    public LoraOptions Options => options;
+
+    /// <summary>What was adapted, by which route, and what matched nothing.</summary>
+    public InjectionReport Report { get; }
+
+    /// <summary>The adapted layers' adapters, by path, in model order.</summary>
+    public IReadOnlyList<KeyValuePair<string, AdapterStack>> Layers
+    {
+        get
+        {
+            RefuseIfUnloaded();
+            return [.. installation.Layers.Select(layer => KeyValuePair.Create(layer.Path, layer.Stack))];
+        }
+    }
+
+    /// <summary>True while the adapters are folded into the base weights.</summary>
+    public bool IsMerged => !unloaded && installation.Layers.Any(layer => layer.Stack.IsMerged);
+
+    /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
+    public IEnumerable<Parameter> TrainableParameters() =>
+        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad);
+
+    /// <summary>Switches the adapters off until the returned scope is disposed: the model gives the base model's output.</summary>
+    /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
+    public IDisposable Disable()
+    {
+        foreach ((_, AdapterStack stack) in Layers)
+        {
+            stack.RefuseIfMerged("switch adapters off");
+        }
+
+        return new DisabledScope([.. installation.Layers.Select(layer => layer.Stack)]);
+    }
+
+    /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>
+    /// <param name="safe">Refuse results that are not finite.</param>
+    /// <exception cref="InvalidOperationException">
+    /// The adapters are merged already, a result is not finite, or a weight is shared with a layer that is not adapted. Nothing was changed.
+    /// </exception>
+    public void Merge(bool safe = true)
+    {
+        TiedWeights.Refuse(Model, installation.Layers);
+        MergePlan.Run(Layers, safe);
+    }
+
+    /// <summary>Restores the base weights bit for bit.</summary>
+    /// <exception cref="InvalidOperationException">The adapters are not merged.</exception>
+    public void Unmerge()
+    {
+        foreach ((_, AdapterStack stack) in Layers)
+        {
+            stack.Unmerge();
+        }
+    }
+
+    /// <summary>
+    /// Folds the active adapters into the base weights for good and takes the library out of the model: its modules
+    /// are the original ones, with merged weights, and run as fast as they did.
+    /// </summary>
+    /// <param name="safe">Refuse results that are not finite.</param>
+    /// <exception cref="InvalidOperationException">As for <see cref="Merge"/>; nothing was changed.</exception>
+    public void MergeAndUnload(bool safe = true)
+    {
+        if (!IsMerged)
+        {
+            Merge(safe);
+        }
+
+        foreach ((_, AdapterStack stack) in Layers)
+        {
+            stack.ForgetOriginal();
+        }
+
+        Unload();
+    }
+
+    /// <summary>
+    /// Takes the adapters out of the model: its modules are the original ones, and what trained before the injection
+    /// trains again. Merged weights are restored first. Does nothing when called twice.
+    /// </summary>
+    public void Unload()
+    {
+        if (unloaded)
+        {
+            return;
+        }
+
+        foreach (InstalledLayer layer in installation.Layers.Where(layer => layer.Stack.IsMerged))
+        {
+            layer.Stack.Unmerge();
+        }
+
+        unloaded = true;
+        installation.Dispose();
+    }
+
+    /// <inheritdoc cref="Unload"/>
+    public void Dispose() => Unload();
+
+    private void RefuseIfUnloaded() => ObjectDisposedException.ThrowIf(unloaded, this);
+
+    private InjectionReport MakeReport(IReadOnlyList<string> unmatched)
+    {
+        AdaptedSite[] sites =
+        [
+            .. installation.Layers.Select(layer => new AdaptedSite(
+                layer.Path,
+                layer.Site.Node.Aliases,
+                layer.Choice.Route,
+                layer.Stack.Weight.Inputs,
+                layer.Stack.Weight.Outputs,
+                layer.Site.Options,
+                layer.Stack.parameters().Where(p => p.requires_grad).Sum(p => p.numel()))),
+        ];
+        return new(sites, unmatched, Model.parameters().Sum(p => p.numel()));
+    }
+
+    private sealed class DisabledScope : IDisposable
+    {
+        private readonly (AdapterStack Stack, bool Enabled)[] before;
+
+        public DisabledScope(AdapterStack[] stacks)
+        {
+            before = Array.ConvertAll(stacks, stack => (stack, stack.Enabled));
+            Array.ForEach(stacks, stack => stack.Enabled = false);
+        }
+
+        public void Dispose() => Array.ForEach(before, state => state.Stack.Enabled = state.Enabled);
+    }
+}

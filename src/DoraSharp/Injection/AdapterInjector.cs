@@ -1,0 +1,63 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// Adapts the targeted linear layers of any TorchSharp model in place. Everything but the adapters is frozen.
+/// </summary>
+/// <remarks>
+/// First a plan is made with all its checks, then it is carried out; an error leaves the model as it was. A target
+/// that matches nothing is an error, and so is, with <see cref="InjectionOptions.Probe"/>, an adapter that a forward
+/// pass does not reach. PEFT equivalent: <c>get_peft_model</c>.
+/// </remarks>
+public static class AdapterInjector
+{
+    /// <summary>Adapts a model.</summary>
+    /// <param name="model">The model; its linear layers are found by its module tree.</param>
+    /// <param name="options">What to adapt, and with which adapter.</param>
+    /// <param name="injection">How to go about it; <see langword="null"/> for the defaults.</param>
+    /// <returns>The handle to the model's adapters. Disposing it takes them out again.</returns>
+    /// <exception cref="ArgumentException">A target matches nothing, or something that is no linear layer.</exception>
+    /// <exception cref="InvalidOperationException">The model is adapted already, a layer has no route, or the probe did not reach one.</exception>
+    /// <exception cref="NotSupportedException">A layer's dtype cannot be adapted.</exception>
+    public static AdaptedModel Inject(nn.Module model, LoraOptions options, InjectionOptions? injection = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        injection ??= new();
+        (IReadOnlyList<PlannedSite> sites, IReadOnlyList<string> unmatched) = Plan(model, options, injection);
+        RouteChoice[] routes = RouteChoice.For(model, sites, injection);
+        Installation installation = Installation.Install(model, sites, routes, injection.AdapterName);
+        try
+        {
+            if (injection.Probe is { } probe)
+            {
+                ReachCheck.Run(installation.Layers, probe);
+            }
+
+            return new AdaptedModel(model, options, injection.AdapterName, installation, unmatched);
+        }
+        catch
+        {
+            installation.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Finds the sites without touching the model.</summary>
+    internal static (IReadOnlyList<PlannedSite> Sites, IReadOnlyList<string> Unmatched) Plan(nn.Module model, LoraOptions options, InjectionOptions injection)
+    {
+        if (model is AdaptedLinear or AdapterStack || model.modules().Any(m => m is AdapterStack))
+        {
+            throw new InvalidOperationException("The model is adapted already. Take its adapters out first (Unload or MergeAndUnload on its AdaptedModel).");
+        }
+
+        ModuleTree tree = ModuleTree.Of(model);
+        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, node.Module is Linear))];
+        TargetMatch match = TargetMatcher.Match(candidates, options, injection.AllowUnmatchedTargets);
+        Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
+        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Key].Module));
+        return ([.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], (Linear)nodes[site.Key].Module, site.Value, slots[nodes[site.Key].Module]))], match.Unmatched);
+    }
+}

@@ -1,0 +1,22 @@
+using System.Runtime.CompilerServices;
+using TorchSharp.Modules;
+using TorchSharp.Utils;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>The two private fields of TorchSharp that injection needs.</summary>
+internal static class ModuleInternals
+{
+    /// <summary>The registered children of a module, by name and in order.</summary>
+    public static OrderedDict<string, nn.Module> Children(nn.Module module) => ChildrenOf(module);
+
+    /// <summary>The weight that a linear layer's forward reads; its registration, and with it the state dict, is another field.</summary>
+    public static ref Parameter RunningWeight(Linear layer) => ref WeightOf(layer);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_internal_submodules")]
+    private static extern ref OrderedDict<string, nn.Module> ChildrenOf(nn.Module module);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_weight")]
+    private static extern ref Parameter WeightOf(Linear layer);
+}

@@ -1,0 +1,86 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>A site's route.</summary>
+/// <param name="Route">The route.</param>
+/// <param name="Around">For weight substitution: the module around whose calls it happens.</param>
+/// <param name="AroundPath">That module's path; empty for the model itself.</param>
+internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Around = null, string AroundPath = "")
+{
+    /// <summary>
+    /// Chooses a route for every site: replacement wherever all slots can hold a wrapper; for the others what the
+    /// probe shows, or what the options say.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">A sealed site has no route; the message names it, the reason and the way out.</exception>
+    public static RouteChoice[] For(nn.Module model, IReadOnlyList<PlannedSite> sites, InjectionOptions injection)
+    {
+        PlannedSite[] sealedSites = [.. sites.Where(site => site.SealedSlots.Any())];
+        HashSet<nn.Module>? called = sealedSites.Length > 0 && injection is { Probe: not null, SealedRoute: null }
+            ? CalledModules(sealedSites, injection.Probe)
+            : null;
+        return [.. sites.Select(site => site.SealedSlots.FirstOrDefault() is { } slot ? ForSealed(model, site, slot, injection, called) : new(InjectionRoute.Replace))];
+    }
+
+    private static RouteChoice ForSealed(nn.Module model, PlannedSite site, ModuleSlot slot, InjectionOptions injection, HashSet<nn.Module>? called)
+    {
+        switch (injection.SealedRoute)
+        {
+            case InjectionRoute.Hook:
+                return new(InjectionRoute.Hook);
+            case InjectionRoute.SubstituteWeight:
+                return new(InjectionRoute.SubstituteWeight, model);
+        }
+
+        if (called is null)
+        {
+            throw new InvalidOperationException(
+                $"{site.Node.Path} is held by {slot.Description}, declared as {slot.DeclaredType.Name}, which is sealed: whether a hook reaches it depends on " +
+                "how the model invokes it. Pass InjectionOptions.Probe (a forward on a sample input) so that this can be seen, or set " +
+                "InjectionOptions.SealedRoute, or declare the field as Module<Tensor, Tensor>. Nothing was changed.");
+        }
+
+        if (called.Contains(site.Layer))
+        {
+            return new(InjectionRoute.Hook);
+        }
+
+        foreach ((string path, nn.Module ancestor) in site.Node.Ancestors())
+        {
+            if (called.Contains(ancestor))
+            {
+                return new(InjectionRoute.SubstituteWeight, ancestor, path);
+            }
+        }
+
+        throw new InvalidOperationException(
+            $"{site.Node.Path} is held by {slot.Description}, declared as {slot.DeclaredType.Name}, which is sealed, and in the probe neither it nor any " +
+            "module above it was invoked by call(...); forward(...) runs no hooks. Invoke the model by model.call(input), or declare the field as " +
+            "Module<Tensor, Tensor>. Nothing was changed.");
+    }
+
+    /// <summary>Which of the sites' layers and of the modules above them a probe invokes by <c>call</c>.</summary>
+    private static HashSet<nn.Module> CalledModules(IEnumerable<PlannedSite> sites, Func<Tensor> probe)
+    {
+        HashSet<nn.Module> called = new(ReferenceEqualityComparer.Instance);
+        HashSet<nn.Module> hooked = new(ReferenceEqualityComparer.Instance);
+        List<CallHooks> all = [];
+        try
+        {
+            foreach (nn.Module module in sites.SelectMany(site => site.Node.Ancestors().Select(a => a.Module).Prepend(site.Layer)).Where(hooked.Add))
+            {
+                CallHooks.TryAdd(module, () => called.Add(module), null, out CallHooks hooks);
+                all.Add(hooks);
+            }
+
+            using var scope = NewDisposeScope();
+            using var noGrad = no_grad();
+            probe()?.Dispose();
+            return called;
+        }
+        finally
+        {
+            all.ForEach(hooks => hooks.Dispose());
+        }
+    }
+}
