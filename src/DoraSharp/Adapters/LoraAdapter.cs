@@ -18,7 +18,6 @@ public class LoraAdapter : Adapter
     internal LoraAdapter(LoraOptions options, FrozenWeight weight)
         : this(nameof(LoraAdapter), options, weight)
     {
-        RegisterComponents();
     }
 
     private protected LoraAdapter(string name, LoraOptions options, FrozenWeight weight)
@@ -26,6 +25,10 @@ public class LoraAdapter : Adapter
     {
         Options = options;
         (a, b) = LoraInitializer.Create(options, weight, ParameterType(weight.DType));
+
+        // RegisterComponents would list a derived type's parameters before these.
+        register_parameter(NameOfA, a);
+        register_parameter(NameOfB, b);
     }
 
     /// <inheritdoc/>

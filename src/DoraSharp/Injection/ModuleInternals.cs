@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>The two private fields of TorchSharp that injection needs.</summary>
+/// <summary>The private fields of TorchSharp that injection needs.</summary>
 internal static class ModuleInternals
 {
     /// <summary>The registered children of a module, by name and in order.</summary>
@@ -13,6 +13,12 @@ internal static class ModuleInternals
 
     /// <summary>The weight that a linear layer's forward reads; its registration, and with it the state dict, is another field.</summary>
     public static ref Parameter RunningWeight(Linear layer) => ref WeightOf(layer);
+
+    /// <summary>The native tensor behind a tensor object.</summary>
+    public static ref nint Handle(Tensor tensor) => ref HandleOf(tensor);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "handle")]
+    private static extern ref nint HandleOf(Tensor tensor);
 
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_internal_submodules")]
     private static extern ref OrderedDict<string, nn.Module> ChildrenOf(nn.Module module);

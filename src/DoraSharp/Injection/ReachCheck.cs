@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -13,21 +12,19 @@ internal static class ReachCheck
         Dictionary<InstalledLayer, long> before = layers.ToDictionary(layer => layer, layer => layer.Stack.Uses);
         InstalledLayer[] substituted = [.. layers.Where(layer => layer.Choice.Route == InjectionRoute.SubstituteWeight)];
         using var scope = NewDisposeScope();
+        HashSet<InstalledLayer> withGradient = [];
         using (set_grad_enabled(substituted.Length > 0))
         {
             Tensor output = probe() ?? throw new InvalidOperationException("The probe returned null; it must return the model's output.");
-            if (substituted.Length > 0)
-            {
-                Backpropagate(output, substituted[0].Path);
-            }
+            withGradient.UnionWith(ThoseWithGradient(output, substituted));
         }
 
-        string[] missed = [.. layers.Where(layer => layer.Stack.Uses == before[layer] || (substituted.Contains(layer) && !HasGradient(layer))).Select(layer => $"{layer.Path} ({Reason(layer)})")];
-        foreach (Parameter parameter in substituted.SelectMany(layer => layer.Stack.parameters()))
-        {
-            parameter.grad = null;
-        }
-
+        string[] missed =
+        [
+            .. layers
+                .Where(layer => layer.Stack.Uses == before[layer] || (layer.Choice.Route == InjectionRoute.SubstituteWeight && !withGradient.Contains(layer)))
+                .Select(layer => $"{layer.Path} ({Reason(layer)})"),
+        ];
         if (missed.Length > 0)
         {
             string more = missed.Length > 3 ? $", and {missed.Length - 3} more" : "";
@@ -35,32 +32,27 @@ internal static class ReachCheck
         }
     }
 
-    /// <summary>A substituted weight is seen by the gradient that comes back to it: the layer itself runs unseen.</summary>
-    private static void Backpropagate(Tensor output, string path)
+    /// <summary>
+    /// A layer with a substituted weight runs unseen, but the gradient of what it computed comes back to its adapter.
+    /// Nothing is accumulated: the gradients that the caller gathers are left alone.
+    /// </summary>
+    private static InstalledLayer[] ThoseWithGradient(Tensor output, InstalledLayer[] substituted)
     {
-        if (output.requires_grad)
+        if (substituted.Length == 0)
         {
-            output.sum().backward();
-            return;
+            return [];
         }
 
-        throw new InvalidOperationException(
-            $"The probe's output carries no gradient, so it cannot be seen whether {path} runs on its substituted weight: " +
-            "the probe must not run under no_grad, and must return what the model computes.");
-    }
-
-    private static bool HasGradient(InstalledLayer layer)
-    {
-        foreach (Parameter parameter in layer.Stack.parameters())
+        if (!output.requires_grad)
         {
-            using Tensor? gradient = parameter.grad;
-            if (gradient is not null)
-            {
-                return true;
-            }
+            throw new InvalidOperationException(
+                $"The probe's output carries no gradient, so it cannot be seen whether {substituted[0].Path} runs on its substituted weight: " +
+                "the probe must not run under no_grad, and must return what the model computes.");
         }
 
-        return false;
+        IList<Tensor> inputs = [.. substituted.Select(layer => layer.Stack.parameters().First())];
+        IList<Tensor> gradients = autograd.grad([output.sum()], inputs, allow_unused: true);
+        return [.. substituted.Zip(gradients).Where(pair => pair.Second is { IsInvalid: false }).Select(pair => pair.First)];
     }
 
     private static string Reason(InstalledLayer layer) => layer.Choice.Route switch

@@ -9,7 +9,7 @@ namespace DoraSharp;
 /// </summary>
 internal sealed class WeightSubstitution : IDisposable
 {
-    private readonly List<(Linear Layer, AdapterStack Stack, Parameter? Original)> layers = [];
+    private readonly List<SubstitutedLayer> layers = [];
     private CallHooks? hooks;
 
     /// <summary>Substitutes around every call of a module.</summary>
@@ -22,42 +22,17 @@ internal sealed class WeightSubstitution : IDisposable
         }
     }
 
-    public void Add(Linear layer, AdapterStack stack) => layers.Add((layer, stack, null));
+    /// <summary>Adds a layer whose weight is to be substituted.</summary>
+    public void Add(Linear layer, AdapterStack stack) => layers.Add(new(layer, stack));
 
     public void Dispose()
     {
-        Restore();
         hooks?.Dispose();
+        layers.ForEach(layer => layer.Dispose());
     }
 
-    private void Substitute()
-    {
-        // A forward that threw has left its substitutes behind.
-        Restore();
-        for (int i = 0; i < layers.Count; i++)
-        {
-            (Linear layer, AdapterStack stack, _) = layers[i];
-            Tensor effective = stack.DifferentiableWeight();
-            ref Parameter running = ref ModuleInternals.RunningWeight(layer);
-            layers[i] = (layer, stack, running);
-            running = (Parameter)new Parameter(effective, effective.requires_grad).DetachFromDisposeScope();
-        }
-    }
+    // A forward that threw has left its substitutes behind, so they are taken back first.
+    private void Substitute() => layers.ForEach(layer => layer.Substitute());
 
-    private void Restore()
-    {
-        for (int i = 0; i < layers.Count; i++)
-        {
-            (Linear layer, AdapterStack stack, Parameter? original) = layers[i];
-            if (original is not null)
-            {
-                ref Parameter running = ref ModuleInternals.RunningWeight(layer);
-
-                // Autograd holds what it needs of the substitute.
-                running.Dispose();
-                running = original;
-                layers[i] = (layer, stack, null);
-            }
-        }
-    }
+    private void Restore() => layers.ForEach(layer => layer.Restore());
 }
