@@ -1,0 +1,185 @@
+using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
+using System.IO.MemoryMappedFiles;
+using Microsoft.Win32.SafeHandles;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>Reads a safetensors file: strict, memory-mapped, one tensor at a time.</summary>
+/// <remarks>
+/// <para>
+/// <see cref="Open"/> checks the whole header before it returns: the length of the header (at most 100 MB), UTF-8, JSON,
+/// names used twice, dtypes, shapes, offsets. The tensors must cover the data without overlap, gap or rest.
+/// A file with an element type that TorchSharp lacks (<c>F8_E4M3</c>, <c>U16</c>, <c>U32</c>, <c>U64</c>, …) is refused with the tensor's and
+/// the type's name. Memory for data is taken when a tensor is read, and never more than the file holds.
+/// </para>
+/// <para>The file must stay as it is while it is open: whoever cuts a mapped file short stops the process that reads it.
+/// Reading from several threads is allowed.</para>
+/// <para>Format: https://github.com/huggingface/safetensors.</para>
+/// </remarks>
+public sealed class SafetensorsReader : IDisposable
+{
+    private readonly OrderedDictionary<string, SafetensorsEntry> entries;
+    private readonly MemoryMappedFile file;
+    private readonly MemoryMappedViewAccessor view;
+
+    private SafetensorsReader(string path, FileStream stream)
+    {
+        Path = path;
+        long length = stream.Length;
+        if (length < SafetensorsHeader.PrefixLength)
+        {
+            throw new InvalidDataException($"it has {length} bytes, fewer than the {SafetensorsHeader.PrefixLength} that tell the header's length");
+        }
+
+        file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
+        try
+        {
+            view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
+            (OrderedDictionary<string, string> metadata, entries) = ReadHeader(view.SafeMemoryMappedViewHandle, length);
+            Metadata = metadata;
+        }
+        catch
+        {
+            view?.Dispose();
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The path that <see cref="Open"/> was given.</summary>
+    public string Path { get; }
+
+    /// <summary>The file's free text (<c>__metadata__</c>), in file order; empty where it has none.</summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>The tensors, in the order of the header.</summary>
+    public IReadOnlyList<SafetensorsEntry> Entries => entries.Values;
+
+    /// <summary>Opens a file and checks its header.</summary>
+    /// <param name="path">The file's path.</param>
+    /// <exception cref="InvalidDataException">The file is no valid safetensors file; the message has its path, the tensor's name, and what is wrong.</exception>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="IOException">The path is a folder, or the file cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
+    public static SafetensorsReader Open(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (Directory.Exists(path))
+        {
+            throw new IOException($"'{path}' is a folder, not a safetensors file.");
+        }
+
+        FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        try
+        {
+            return new SafetensorsReader(path, stream);
+        }
+        catch (Exception e)
+        {
+            stream.Dispose();
+            if (e is InvalidDataException)
+            {
+                throw new InvalidDataException($"'{path}' is no valid safetensors file: {e.Message}.", e);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Looks up a tensor by name.</summary>
+    /// <param name="name">The name; case matters.</param>
+    /// <param name="entry">The tensor's description.</param>
+    /// <returns>Whether the file has such a tensor.</returns>
+    public bool TryGetEntry(string name, [MaybeNullWhen(false)] out SafetensorsEntry entry) => entries.TryGetValue(name, out entry);
+
+    /// <summary>Reads one tensor.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="device">Where the tensor shall live; the CPU by default.</param>
+    /// <returns>A new tensor with memory of its own, of the entry's shape and dtype, without gradient. The caller disposes it.</returns>
+    /// <exception cref="KeyNotFoundException">The file has no tensor of that name.</exception>
+    /// <exception cref="InvalidDataException">A tensor of Booleans has bytes other than 0 and 1.</exception>
+    /// <exception cref="ObjectDisposedException">The reader was disposed.</exception>
+    public Tensor Read(string name, Device? device = null) => Read(name, device, TensorBytes.DefaultPiece);
+
+    /// <summary>Reads one tensor, a number of elements at a time.</summary>
+    internal Tensor Read(string name, Device? device, long piece)
+    {
+        if (!entries.TryGetValue(name, out SafetensorsEntry? entry))
+        {
+            throw new KeyNotFoundException($"'{Path}' has no tensor '{name}'.");
+        }
+
+        SafeMemoryMappedViewHandle handle = view.SafeMemoryMappedViewHandle;
+        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
+        Tensor tensor = empty([.. entry.Shape], entry.DType, CPU);
+        try
+        {
+            Copy(handle, entry, tensor, piece);
+            if (entry.DType == ScalarType.Bool && !TensorBytes.HasOnlyBooleans(tensor))
+            {
+                throw new InvalidDataException($"'{Path}': tensor '{name}' of Booleans has bytes other than 0 and 1.");
+            }
+
+            if (device is null || device.type == TorchSharp.DeviceType.CPU)
+            {
+                return tensor;
+            }
+
+            Tensor moved = tensor.to(device);
+            tensor.Dispose();
+            return moved;
+        }
+        catch
+        {
+            tensor.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Closes the file. Tensors that were read stay valid.</summary>
+    public void Dispose()
+    {
+        view.Dispose();
+        file.Dispose();
+    }
+
+    private static unsafe (OrderedDictionary<string, string> Metadata, OrderedDictionary<string, SafetensorsEntry> Entries) ReadHeader(
+        SafeMemoryMappedViewHandle handle, long fileLength)
+    {
+        byte* start = null;
+        handle.AcquirePointer(ref start);
+        try
+        {
+            ulong length = BinaryPrimitives.ReadUInt64LittleEndian(new(start, SafetensorsHeader.PrefixLength));
+            long rest = fileLength - SafetensorsHeader.PrefixLength;
+            if (length > SafetensorsHeader.MaxLength || (long)length > rest)
+            {
+                throw new InvalidDataException(
+                    $"it claims a header of {length} bytes; {rest} bytes follow, and more than {SafetensorsHeader.MaxLength} are not accepted");
+            }
+
+            return SafetensorsHeader.Parse(new(start + SafetensorsHeader.PrefixLength, (int)length), rest - (long)length);
+        }
+        finally
+        {
+            handle.ReleasePointer();
+        }
+    }
+
+    // The pointer is held during the copy, so that a Dispose on another thread unmaps the file only afterwards.
+    private static unsafe void Copy(SafeMemoryMappedViewHandle handle, SafetensorsEntry entry, Tensor tensor, long piece)
+    {
+        byte* start = null;
+        handle.AcquirePointer(ref start);
+        try
+        {
+            TensorBytes.Fill(tensor, start + entry.ByteOffset, piece);
+        }
+        finally
+        {
+            handle.ReleasePointer();
+        }
+    }
+}

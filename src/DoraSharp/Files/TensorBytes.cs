@@ -1,0 +1,67 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>Moves the bytes of contiguous CPU tensors, of any length, without a managed copy.</summary>
+internal static class TensorBytes
+{
+    /// <summary>How many elements to move at a time: a span ends at 2 GiB, tensors do not.</summary>
+    public const long DefaultPiece = 1 << 25;
+
+    /// <summary>Fills a tensor from memory.</summary>
+    /// <param name="tensor">A contiguous CPU tensor.</param>
+    /// <param name="source">As many bytes as the tensor has.</param>
+    /// <param name="piece">How many elements to move at a time.</param>
+    public static unsafe void Fill(Tensor tensor, byte* source, long piece)
+    {
+        foreach (Tensor part in Pieces(tensor, piece))
+        {
+            Span<byte> bytes = part.bytes;
+            new ReadOnlySpan<byte>(source, bytes.Length).CopyTo(bytes);
+            source += bytes.Length;
+        }
+    }
+
+    /// <summary>Writes a tensor's bytes in row-major order, whatever its device and strides.</summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="stream">Where to write.</param>
+    /// <param name="piece">How many elements to write at a time.</param>
+    public static void Write(Tensor tensor, Stream stream, long piece = DefaultPiece)
+    {
+        // Conjugation and negation are lazy flags of a view, which the bytes do not show.
+        using Tensor detached = tensor.detach();
+        using Tensor conjugated = detached.resolve_conj();
+        using Tensor negated = conjugated.resolve_neg();
+        using Tensor local = negated.cpu();
+        using Tensor contiguous = local.contiguous();
+        foreach (Tensor part in Pieces(contiguous, piece))
+        {
+            stream.Write(part.bytes);
+        }
+    }
+
+    /// <summary>True when each byte of a contiguous CPU tensor of Booleans is 0 or 1; any other value is undefined behaviour in libtorch.</summary>
+    public static bool HasOnlyBooleans(Tensor tensor)
+    {
+        foreach (Tensor part in Pieces(tensor, DefaultPiece))
+        {
+            if (part.bytes.ContainsAnyExceptInRange((byte)0, (byte)1))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private static IEnumerable<Tensor> Pieces(Tensor tensor, long piece)
+    {
+        using Tensor flat = tensor.view(-1);
+        long count = flat.numel();
+        for (long start = 0; start < count; start += piece)
+        {
+            using Tensor part = flat.narrow(0, start, Math.Min(piece, count - start));
+            yield return part;
+        }
+    }
+}

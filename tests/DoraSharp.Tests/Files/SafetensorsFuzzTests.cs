@@ -1,0 +1,179 @@
+using System.Text;
+using CsCheck;
+using static TorchSharp.torch;
+
+namespace DoraSharp.Tests.Files;
+
+public sealed class SafetensorsFuzzTests : IDisposable
+{
+    private const int Files = 20_000;
+
+    // What any refusal costs, whatever the file: the exception with its stack trace and message, the mapping's objects.
+    private const long FixedAllocation = 64 * 1024;
+
+    private static readonly string[] HostileTexts =
+    [
+        "\"", "{", "}", "[", "]", ",", ":", "\\", "\\u0061", "\\ud800", "null", "true", "-1", "0", "1e9", "9223372036854775807", "9223372036854775808",
+        "18446744073709551616", "\"dtype\":\"F8_E4M3\",", "\"shape\":[0],", "\"data_offsets\":[0,0],", "\"__metadata__\":{\"a\":\"b\"},", "\"x\":{},",
+        "[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "\0", "\ufeff", "😀", " ",
+    ];
+
+    private static readonly Gen<Edit> AnyEdit = Gen.Select(
+        Gen.Enum<EditKind>(), Gen.Double[0, 1], Gen.Int[0, 24], Gen.Byte, Gen.Int[0, HostileTexts.Length - 1],
+        static (kind, position, length, value, text) => new Edit(kind, position, length, value, HostileTexts[text]));
+
+    private static readonly Gen<Mutation> AnyMutation = Gen.Select(
+        AnyEdit.Array[0, 4], AnyEdit.Array[0, 1], Gen.Bool,
+        static (header, file, touchesFile) => new Mutation(header, touchesFile ? file : []));
+
+    private readonly TempFolder folder = new();
+
+    private enum EditKind
+    {
+        SetByte,
+        FlipBit,
+        Insert,
+        Delete,
+        Repeat,
+        Truncate,
+        ReplaceNumber,
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    /// <remarks>One sample holds all mutations, so that its seed fixes them all.</remarks>
+    [Fact]
+    public void Open_MutatedFiles_AreReadOrRefusedWithinTheirSize() =>
+        AnyMutation.Array[Files].Sample(Check, seed: "0N0XIzNsQ0O2", iter: 1, threads: 1, print: static _ => "(see the message)");
+
+    private void Check(Mutation[] mutations)
+    {
+        byte[][] originals = [Everything(), LikeAnAdapter()];
+        long liveBefore = Tensor.TotalCount;
+        int accepted = 0;
+        foreach ((Mutation mutation, int index) in mutations.Select(static (mutation, index) => (mutation, index)))
+        {
+            byte[] bytes = mutation.Apply(originals[index % originals.Length]);
+            try
+            {
+                accepted += IsAccepted(bytes) ? 1 : 0;
+            }
+            catch (Exception e)
+            {
+                throw new InvalidOperationException($"File {index}: {Convert.ToBase64String(bytes)}", e);
+            }
+        }
+
+        Tensor.TotalCount.Should().Be(liveBefore);
+        accepted.Should().BeInRange(Files / 20, Files / 2, "both answers must be frequent for the test to mean something");
+    }
+
+    private bool IsAccepted(byte[] bytes)
+    {
+        string path = folder.File("mutated");
+        File.WriteAllBytes(path, bytes);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        bool accepted = TryRead(path, bytes.Length);
+        long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        allocated.Should().BeLessThan((2 * bytes.Length) + FixedAllocation);
+        return accepted;
+    }
+
+    private static bool TryRead(string path, long length)
+    {
+        try
+        {
+            using SafetensorsReader reader = SafetensorsReader.Open(path);
+            long data = 0;
+            foreach (SafetensorsEntry entry in reader.Entries)
+            {
+                using Tensor tensor = reader.Read(entry.Name);
+                data += tensor.numel() * tensor.element_size();
+            }
+
+            return data < length ? true : throw new InvalidOperationException($"{data} bytes of tensors came from a file of {length}.");
+        }
+        catch (InvalidDataException)
+        {
+            return false;
+        }
+    }
+
+    private byte[] Everything()
+    {
+        using IDisposable scope = NewDisposeScope();
+        string path = folder.File("everything");
+        SafetensorsWriter.Write(
+            path,
+            SafetensorsType.All.SelectMany(static type => new KeyValuePair<string, Tensor>[]
+            {
+                new($"{type.Name}.scalar", ones([], type.DType)),
+                new($"{type.Name}.matrix", ones([3, 2], type.DType)),
+                new($"{type.Name}.empty", ones([2, 0], type.DType)),
+            }),
+            new Dictionary<string, string> { ["format"] = "pt", ["quote\""] = "\\\u0001😀" });
+        return File.ReadAllBytes(path);
+    }
+
+    private byte[] LikeAnAdapter()
+    {
+        using IDisposable scope = NewDisposeScope();
+        string path = folder.File("adapter");
+        SafetensorsWriter.Write(path, Enumerable.Range(0, 4).SelectMany(static layer => new KeyValuePair<string, Tensor>[]
+        {
+            new($"base_model.model.layers.{layer}.q.lora_A.weight", ones([4, 12])),
+            new($"base_model.model.layers.{layer}.q.lora_B.weight", ones([7, 4])),
+            new($"base_model.model.layers.{layer}.q.lora_magnitude_vector", ones([7])),
+        }));
+        return File.ReadAllBytes(path);
+    }
+
+    /// <summary>Edits of the header, whose length is then told truly, and edits of the whole file.</summary>
+    private sealed record Mutation(Edit[] Header, Edit[] File)
+    {
+        public byte[] Apply(byte[] original)
+        {
+            int length = 8 + (int)BitConverter.ToUInt64(original);
+            byte[] header = Header.Aggregate(original[8..length], static (bytes, edit) => edit.Apply(bytes));
+            return File.Aggregate(SafetensorsBytes.Create(header, original[length..]), static (bytes, edit) => edit.Apply(bytes));
+        }
+    }
+
+    private sealed record Edit(EditKind Kind, double Position, int Length, byte Value, string Text)
+    {
+        public byte[] Apply(byte[] bytes)
+        {
+            int start = (int)(Position * bytes.Length);
+            int end = Math.Min(start + Length, bytes.Length);
+            return Kind switch
+            {
+                EditKind.Insert => [.. bytes[..start], .. Encoding.UTF8.GetBytes(Text), .. bytes[start..]],
+                EditKind.Delete => [.. bytes[..start], .. bytes[end..]],
+                EditKind.Repeat => [.. bytes[..end], .. bytes[start..]],
+                EditKind.Truncate => bytes[..start],
+                EditKind.ReplaceNumber => ReplaceNumber(bytes, start),
+                _ when start == bytes.Length => bytes,
+                EditKind.FlipBit => [.. bytes[..start], (byte)(bytes[start] ^ (1 << (Value % 8))), .. bytes[(start + 1)..]],
+                _ => [.. bytes[..start], Value, .. bytes[(start + 1)..]],
+            };
+        }
+
+        private byte[] ReplaceNumber(byte[] bytes, int from)
+        {
+            int start = Array.FindIndex(bytes, from, static value => value is >= (byte)'0' and <= (byte)'9');
+            if (start < 0)
+            {
+                return bytes;
+            }
+
+            int end = start;
+            while (end < bytes.Length && bytes[end] is >= (byte)'0' and <= (byte)'9')
+            {
+                end++;
+            }
+
+            string number = Length % 3 == 0 ? Value.ToString(System.Globalization.CultureInfo.InvariantCulture) : Text;
+            return [.. bytes[..start], .. Encoding.UTF8.GetBytes(number), .. bytes[end..]];
+        }
+    }
+}
