@@ -1,10 +1,12 @@
+// MSBuild compiles this file by itself (RoslynCodeTaskFactory), against .NET Standard 2.0: no spans, no implicit usings, and
+// all types in one file. The tests compile it too.
 #nullable enable
+#pragma warning disable IDE0005 // The usings that the tests have implicitly.
 using System;
 using System.IO;
 using System.Text;
 using Microsoft.Build.Framework;
 
-// MSBuild compiles this file by itself (RoslynCodeTaskFactory), against .NET Standard 2.0: no spans, no other source file.
 namespace DoraSharp.Build;
 
 /// <summary>
