@@ -138,11 +138,12 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <inheritdoc/>
-    public override Dictionary<string, Tensor> state_dict(Dictionary<string, Tensor>? destination = null, string? prefix = null)
+    public override IEnumerable<(string name, Tensor buffer)> named_buffers(bool recurse = true, bool include_nonpersistent = true)
     {
-        // TorchSharp's own load() writes straight into the memory of the tensors that it gets here.
+        // TorchSharp's load(file) writes straight into the memory of the tensors that state_dict() gave it. Of all that
+        // state_dict() does, only asking for the buffers passes through every kind of container.
         Invalidate();
-        return base.state_dict(destination, prefix);
+        return base.named_buffers(recurse, include_nonpersistent);
     }
 
     internal FrozenWeight Weight => weight;

@@ -71,7 +71,7 @@ public sealed class DoraAdapter : LoraAdapter
         base.Dispose(disposing);
     }
 
-    /// <summary>n = ‖W + s·B·A‖, [out], kept until W, A or B changes; the adapter owns it.</summary>
+    /// <summary>n = ‖W + s·B·A‖, [out], kept until W, A or B changes.</summary>
     private Tensor Norm(FrozenWeight weight) =>
         norm.GetOrCompute([weight.Source, A, B], () => RowNorms.OfUpdated(weight, A, B, Options.Scaling));
 

@@ -9,38 +9,55 @@ namespace DoraSharp;
 /// </summary>
 internal sealed class VersionedCache : IDisposable
 {
+    private readonly Lock gate = new();
     private Tensor? value;
     private Tensor[] sources = [];
     private long[] versions = [];
 
-    /// <summary>The kept tensor if the sources are as they were, else what <paramref name="compute"/> returns. The cache owns the result.</summary>
+    /// <summary>
+    /// The kept tensor if the sources are as they were, else what <paramref name="compute"/> returns. The caller gets a
+    /// handle of its own, which stays valid whatever other threads do.
+    /// </summary>
     public Tensor GetOrCompute(ReadOnlySpan<Tensor> from, Func<Tensor> compute)
     {
-        if (value is not null && IsCurrent(from))
+        lock (gate)
         {
-            return value;
-        }
+            if (value is null || !IsCurrent(from))
+            {
+                Renew(from, compute);
+            }
 
-        Clear();
-        Tensor[] kept = from.ToArray();
-        bool keep = TensorVersions.AreReadable && Array.TrueForAll(kept, TensorVersions.HasVersion);
-        long[] read = keep ? Array.ConvertAll(kept, TensorVersions.Of) : [];
-        value = compute().DetachFromDisposeScope();
-        sources = keep ? kept : [];
-        versions = read;
-        return value;
+            return value!.alias();
+        }
     }
 
     /// <summary>Forgets the kept tensor.</summary>
     public void Clear()
     {
-        value?.Dispose();
-        value = null;
-        sources = [];
-        versions = [];
+        lock (gate)
+        {
+            value?.Dispose();
+            value = null;
+            sources = [];
+            versions = [];
+        }
     }
 
     public void Dispose() => Clear();
+
+    private void Renew(ReadOnlySpan<Tensor> from, Func<Tensor> compute)
+    {
+        Clear();
+        Tensor[] kept = from.ToArray();
+        bool keep = TensorVersions.AreReadable && Array.TrueForAll(kept, TensorVersions.HasVersion);
+        long[] read = keep ? Array.ConvertAll(kept, TensorVersions.Of) : [];
+
+        // What evaluation in inference mode computes, training may use next; autograd refuses tensors made in that mode.
+        using var noInference = inference_mode(false);
+        value = compute().DetachFromDisposeScope();
+        sources = keep ? kept : [];
+        versions = read;
+    }
 
     private bool IsCurrent(ReadOnlySpan<Tensor> from)
     {

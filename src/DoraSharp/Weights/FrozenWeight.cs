@@ -49,7 +49,7 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
     public Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
 
-    /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change; the weight owns the result.</summary>
+    /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change.</summary>
     public Tensor SquaredRowNorms() =>
         squaredRowNorms.GetOrCompute([Source], () => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1)));
 

@@ -72,6 +72,26 @@ public class VersionedCacheTests
         computed.Should().Be(2);
     }
 
+    [Fact]
+    public void Norm_EvaluatedInInferenceModeFirst_ServesTrainingAfterwards()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(32);
+        using DoraLinear layer = new(37, 53, new() { Rank = 4 });
+        Tensor x = randn(5, 37);
+        Tensor evaluated;
+        using (inference_mode())
+        {
+            evaluated = layer.call(x);
+        }
+
+        Tensor trained = layer.call(x);
+        trained.sum().backward();
+
+        Reference.SameBits(trained, evaluated.clone()).Should().BeTrue();
+        ((DoraAdapter)layer.Adapters["default"]).Magnitude.grad.Should().NotBeNull();
+    }
+
     private static void Change(string way, DoraLinear layer, DoraAdapter adapter)
     {
         switch (way)
