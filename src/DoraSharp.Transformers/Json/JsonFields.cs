@@ -15,6 +15,10 @@ internal sealed class JsonFields
     /// <summary>The names of the fields that are there.</summary>
     public IEnumerable<string> Names => _element.EnumerateObject().Select(member => member.Name);
 
+    /// <summary>All fields, for an object that is a dictionary of non-negative integers.</summary>
+    public IEnumerable<KeyValuePair<string, int>> Counts
+        => _element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, Count(member.Name, member.Value)));
+
     public static JsonFields Parse(string json, string source)
     {
         try
@@ -49,6 +53,10 @@ internal sealed class JsonFields
         => Find(name) is not { } value ? null
             : value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) && number > 0 ? number
             : throw Wrong(name, value, "an integer of 1 or more");
+
+    public int Count(string name) => OptionalCount(name) ?? throw new InvalidDataException($"{Source} lacks '{name}'.");
+
+    public int? OptionalCount(string name) => Find(name) is { } value ? Count(name, value) : null;
 
     public double PositiveNumber(string name) => OptionalPositiveNumber(name) ?? throw new InvalidDataException($"{Source} lacks '{name}'.");
 
@@ -90,6 +98,11 @@ internal sealed class JsonFields
         string text = value.GetRawText();
         return text.Length <= 60 ? text : text[..60] + "…";
     }
+
+    private int Count(string name, JsonElement value)
+        => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) && number >= 0
+            ? number
+            : throw Wrong(name, value, "an integer of 0 or more");
 
     private static string Kind(JsonElement element)
         => element.ValueKind is JsonValueKind.Object or JsonValueKind.Array ? "an " + element.ValueKind.ToString().ToLowerInvariant() : Shown(element);
