@@ -6,15 +6,15 @@ namespace DoraSharp.Transformers;
 /// <remarks>For inference only: what is stored carries no gradient.</remarks>
 internal sealed class KeyValueCache(int layers, long capacity) : IDisposable
 {
-    private readonly Tensor?[] _keys = new Tensor?[layers];
-    private readonly Tensor?[] _values = new Tensor?[layers];
+    private readonly Tensor?[] storedKeys = new Tensor?[layers];
+    private readonly Tensor?[] storedValues = new Tensor?[layers];
 
     /// <summary>How many tokens are stored.</summary>
     public long Length { get; private set; }
 
     /// <summary>Stores a layer's new keys and values <c>[batch, heads, tokens, dimension]</c>; gives views of all that are there.</summary>
     public (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values)
-        => (Store(ref _keys[layer], keys), Store(ref _values[layer], values));
+        => (Store(ref storedKeys[layer], keys), Store(ref storedValues[layer], values));
 
     /// <summary>Counts tokens that every layer has stored.</summary>
     public void Advance(long tokens) => Length += tokens;
@@ -22,7 +22,7 @@ internal sealed class KeyValueCache(int layers, long capacity) : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Tensor? stored in _keys.Concat(_values))
+        foreach (Tensor? stored in storedKeys.Concat(storedValues))
         {
             stored?.Dispose();
         }

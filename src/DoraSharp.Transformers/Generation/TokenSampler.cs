@@ -3,7 +3,7 @@ namespace DoraSharp.Transformers;
 /// <summary>Picks the next token from logits.</summary>
 internal sealed class TokenSampler(GenerationOptions options)
 {
-    private readonly Random _random = new(options.Seed);
+    private readonly Random random = new(options.Seed);
 
     /// <summary>The next token for the logits of one position, <c>[vocab]</c>.</summary>
     public long Next(ReadOnlySpan<float> logits)
@@ -14,7 +14,7 @@ internal sealed class TokenSampler(GenerationOptions options)
         }
 
         double[] probabilities = Probabilities(logits, options);
-        double target = _random.NextDouble(), cumulative = 0;
+        double target = random.NextDouble(), cumulative = 0;
         int last = 0;
         for (int token = 0; token < probabilities.Length; token++)
         {

@@ -5,19 +5,19 @@ namespace DoraSharp.Transformers;
 /// <summary>The fields of a JSON object from a file, read with their types checked; every error names the file and the field.</summary>
 internal sealed class JsonFields
 {
-    private readonly JsonElement _element;
+    private readonly JsonElement element;
 
-    private JsonFields(JsonElement element, string source) => (_element, Source) = (element, source);
+    private JsonFields(JsonElement element, string source) => (this.element, Source) = (element, source);
 
     /// <summary>Where the object stands: the file, then the path of fields to it.</summary>
     public string Source { get; }
 
     /// <summary>The names of the fields that are there.</summary>
-    public IEnumerable<string> Names => _element.EnumerateObject().Select(member => member.Name);
+    public IEnumerable<string> Names => element.EnumerateObject().Select(member => member.Name);
 
     /// <summary>All fields, for an object that is a dictionary of non-negative integers.</summary>
     public IEnumerable<KeyValuePair<string, int>> Counts
-        => _element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, Count(member.Name, member.Value)));
+        => element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, Count(member.Name, member.Value)));
 
     public static JsonFields Parse(string json, string source)
     {
@@ -39,11 +39,11 @@ internal sealed class JsonFields
     public bool Has(string name) => Find(name) is not null;
 
     /// <summary>Whether the field is there, null or not.</summary>
-    public bool Mentions(string name) => _element.TryGetProperty(name, out _);
+    public bool Mentions(string name) => element.TryGetProperty(name, out _);
 
     /// <summary>The field's value, or nothing where it is missing or null.</summary>
     public JsonElement? Find(string name)
-        => _element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
+        => element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
 
     public JsonElement Required(string name) => Find(name) ?? throw new InvalidDataException($"{Source} lacks '{name}'.");
 

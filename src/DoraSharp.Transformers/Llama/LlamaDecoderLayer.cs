@@ -7,27 +7,27 @@ namespace DoraSharp.Transformers;
 internal sealed class LlamaDecoderLayer : nn.Module<Tensor, AttentionContext, Tensor>
 {
     [ComponentName(Name = "self_attn")]
-    private readonly LlamaAttention _attention;
+    private readonly LlamaAttention attention;
     [ComponentName(Name = "mlp")]
-    private readonly LlamaMlp _mlp;
+    private readonly LlamaMlp mlp;
     [ComponentName(Name = "input_layernorm")]
-    private readonly RmsNorm _attentionNorm;
+    private readonly RmsNorm attentionNorm;
     [ComponentName(Name = "post_attention_layernorm")]
-    private readonly RmsNorm _mlpNorm;
+    private readonly RmsNorm mlpNorm;
 
     public LlamaDecoderLayer(LlamaConfig config, int layer, Device? device, ScalarType dtype) : base(nameof(LlamaDecoderLayer))
     {
-        _attention = new LlamaAttention(config, layer, device, dtype);
-        _mlp = new LlamaMlp(config, device, dtype);
-        _attentionNorm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
-        _mlpNorm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
+        attention = new LlamaAttention(config, layer, device, dtype);
+        mlp = new LlamaMlp(config, device, dtype);
+        attentionNorm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
+        mlpNorm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
         RegisterComponents();
     }
 
     public override Tensor forward(Tensor hidden, AttentionContext context)
     {
         using var scope = NewDisposeScope();
-        hidden = hidden + _attention.call(_attentionNorm.call(hidden), context);
-        return (hidden + _mlp.call(_mlpNorm.call(hidden))).MoveToOuterDisposeScope();
+        hidden = hidden + attention.call(attentionNorm.call(hidden), context);
+        return (hidden + mlp.call(mlpNorm.call(hidden))).MoveToOuterDisposeScope();
     }
 }

@@ -14,9 +14,9 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     private const double InitialDeviation = 0.02;
 
     [ComponentName(Name = "model")]
-    private readonly LlamaModel _model;
+    private readonly LlamaModel decoder;
     [ComponentName(Name = "lm_head")]
-    private readonly nn.Module<Tensor, Tensor>? _head;
+    private readonly nn.Module<Tensor, Tensor>? head;
 
     /// <summary>Builds a model with random weights: normal with standard deviation 0.02, biases 0, norms 1.</summary>
     /// <param name="config">The shape of the model.</param>
@@ -38,8 +38,8 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
         }
 
         Config = config;
-        _model = new LlamaModel(config, device, dtype);
-        _head = config.TieWordEmbeddings ? null : nn.Linear(config.HiddenSize, config.VocabSize, hasBias: false, device, dtype);
+        decoder = new LlamaModel(config, device, dtype);
+        head = config.TieWordEmbeddings ? null : nn.Linear(config.HiddenSize, config.VocabSize, hasBias: false, device, dtype);
         RegisterComponents();
         if (initialize)
         {
@@ -58,7 +58,7 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     {
         CheckIds(inputIds);
         using var scope = NewDisposeScope();
-        return Logits(_model.call(inputIds, null)).MoveToOuterDisposeScope();
+        return Logits(decoder.call(inputIds, null)).MoveToOuterDisposeScope();
     }
 
     /// <summary>Continues a text. Runs in evaluation mode, without gradients, with a key-value cache.</summary>
@@ -101,7 +101,7 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
         for (int added = 0; added < options.MaxNewTokens; added++)
         {
             using var scope = NewDisposeScope();
-            Tensor ids = tensor(unread, device: _model.Device).unsqueeze(0);
+            Tensor ids = tensor(unread, device: decoder.Device).unsqueeze(0);
             Tensor logits = NextLogits(ids, cache).to(ScalarType.Float32).cpu().reshape(-1);
             long next = sampler.Next(logits.data<float>().ToArray());
             text.Add(next);
@@ -121,11 +121,11 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     {
         CheckIds(inputIds);
         using var scope = NewDisposeScope();
-        Tensor hidden = _model.call(inputIds, cache);
+        Tensor hidden = decoder.call(inputIds, cache);
         return Logits(hidden.narrow(1, inputIds.shape[1] - 1, 1)).MoveToOuterDisposeScope();
     }
 
-    private Tensor Logits(Tensor hidden) => _head is null ? _model.Unembed(hidden) : _head.call(hidden);
+    private Tensor Logits(Tensor hidden) => head is null ? decoder.Unembed(hidden) : head.call(hidden);
 
     private void Initialize()
     {

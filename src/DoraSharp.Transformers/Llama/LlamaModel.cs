@@ -8,19 +8,19 @@ namespace DoraSharp.Transformers;
 internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
 {
     [ComponentName(Name = "embed_tokens")]
-    private readonly Embedding _embedding;
+    private readonly Embedding embedding;
     [ComponentName(Name = "layers")]
-    private readonly ModuleList<LlamaDecoderLayer> _layers;
+    private readonly ModuleList<LlamaDecoderLayer> layers;
     [ComponentName(Name = "norm")]
-    private readonly RmsNorm _norm;
-    private readonly RotaryEmbedding _rotary;
+    private readonly RmsNorm norm;
+    private readonly RotaryEmbedding rotary;
 
     public LlamaModel(LlamaConfig config, Device? device, ScalarType dtype) : base(nameof(LlamaModel))
     {
-        _embedding = nn.Embedding(config.VocabSize, config.HiddenSize, device: device, dtype: dtype);
-        _layers = nn.ModuleList([.. Enumerable.Range(0, config.LayerCount).Select(layer => new LlamaDecoderLayer(config, layer, device, dtype))]);
-        _norm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
-        _rotary = new RotaryEmbedding(config);
+        embedding = nn.Embedding(config.VocabSize, config.HiddenSize, device: device, dtype: dtype);
+        layers = nn.ModuleList([.. Enumerable.Range(0, config.LayerCount).Select(layer => new LlamaDecoderLayer(config, layer, device, dtype))]);
+        norm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
+        rotary = new RotaryEmbedding(config);
         RegisterComponents();
     }
 
@@ -29,7 +29,7 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
     {
         get
         {
-            using Parameter weight = _embedding.weight!;
+            using Parameter weight = embedding.weight!;
             return weight.device;
         }
     }
@@ -38,28 +38,28 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
     public override Tensor forward(Tensor inputIds, KeyValueCache? cache)
     {
         using var scope = NewDisposeScope();
-        Tensor hidden = _embedding.call(inputIds);
+        Tensor hidden = embedding.call(inputIds);
         AttentionContext context = Context(inputIds.shape[1], cache, hidden.device, hidden.dtype);
-        foreach (LlamaDecoderLayer layer in _layers)
+        foreach (LlamaDecoderLayer layer in layers)
         {
             hidden = layer.call(hidden, context);
         }
 
         cache?.Advance(inputIds.shape[1]);
-        return _norm.call(hidden).MoveToOuterDisposeScope();
+        return norm.call(hidden).MoveToOuterDisposeScope();
     }
 
     /// <summary>Hidden states times the transposed embedding: the logits of a tied output layer.</summary>
     public Tensor Unembed(Tensor hidden)
     {
         using var scope = NewDisposeScope();
-        return nn.functional.linear(hidden, _embedding.weight!).MoveToOuterDisposeScope();
+        return nn.functional.linear(hidden, embedding.weight!).MoveToOuterDisposeScope();
     }
 
     private AttentionContext Context(long tokens, KeyValueCache? cache, Device device, ScalarType dtype)
     {
         long cached = cache?.Length ?? 0;
-        (Tensor cosines, Tensor signedSines) = _rotary.At(cached, tokens, device, dtype);
+        (Tensor cosines, Tensor signedSines) = rotary.At(cached, tokens, device, dtype);
         return new AttentionContext
         {
             Cosines = cosines,

@@ -8,14 +8,14 @@ namespace DoraSharp.Transformers;
 internal sealed class RmsNorm : nn.Module<Tensor, Tensor>
 {
     [ComponentName(Name = "weight")]
-    private readonly Parameter _weight;
-    private readonly double _epsilon;
+    private readonly Parameter weight;
+    private readonly double epsilon;
 
     public RmsNorm(long size, double epsilon, Device? device, ScalarType dtype) : base(nameof(RmsNorm))
     {
-        _epsilon = epsilon;
-        _weight = new Parameter(ones(size, dtype: dtype, device: device));
-        _weight.DetachFromDisposeScope();
+        this.epsilon = epsilon;
+        weight = new Parameter(ones(size, dtype: dtype, device: device));
+        weight.DetachFromDisposeScope();
         RegisterComponents();
     }
 
@@ -23,7 +23,7 @@ internal sealed class RmsNorm : nn.Module<Tensor, Tensor>
     {
         using var scope = NewDisposeScope();
         Tensor wide = input.to(ScalarType.Float32);
-        Tensor inverse = (wide.square().mean([-1], keepdim: true) + _epsilon).rsqrt();
-        return ((wide * inverse).to(input.dtype) * _weight).MoveToOuterDisposeScope();
+        Tensor inverse = (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt();
+        return ((wide * inverse).to(input.dtype) * weight).MoveToOuterDisposeScope();
     }
 }

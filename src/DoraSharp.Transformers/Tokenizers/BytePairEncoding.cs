@@ -7,32 +7,32 @@ namespace DoraSharp.Transformers;
 /// <summary>The BPE model of a <c>tokenizer.json</c>: characters, merged pair by pair in the order of the merge list (arXiv 1508.07909).</summary>
 internal sealed class BytePairEncoding
 {
-    private readonly Dictionary<string, int> _vocabulary;
-    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _lookup;
-    private readonly Dictionary<(int Left, int Right), (int Rank, int Merged)> _merges;
-    private readonly int?[]? _bytes;
-    private readonly int? _unknown;
-    private readonly bool _fusesUnknown;
-    private readonly bool _ignoresMerges;
+    private readonly Dictionary<string, int> vocabulary;
+    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup;
+    private readonly Dictionary<(int Left, int Right), (int Rank, int Merged)> merges;
+    private readonly int?[]? bytes;
+    private readonly int? unknown;
+    private readonly bool fusesUnknown;
+    private readonly bool ignoresMerges;
 
     private BytePairEncoding(JsonFields model)
     {
-        _vocabulary = ReadVocabulary(model);
-        _lookup = _vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
-        _merges = ReadMerges(model, _vocabulary);
-        _ignoresMerges = model.Flag("ignore_merges", otherwise: false);
-        _fusesUnknown = model.Flag("fuse_unk", otherwise: false);
-        _bytes = model.Flag("byte_fallback", otherwise: false)
-            ? [.. Enumerable.Range(0, 256).Select(value => _vocabulary.TryGetValue($"<0x{value:X2}>", out int id) ? id : (int?)null)]
+        vocabulary = ReadVocabulary(model);
+        lookup = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
+        merges = ReadMerges(model, vocabulary);
+        ignoresMerges = model.Flag("ignore_merges", otherwise: false);
+        fusesUnknown = model.Flag("fuse_unk", otherwise: false);
+        bytes = model.Flag("byte_fallback", otherwise: false)
+            ? [.. Enumerable.Range(0, 256).Select(value => vocabulary.TryGetValue($"<0x{value:X2}>", out int id) ? id : (int?)null)]
             : null;
-        if (model.OptionalText("unk_token") is { } unknown)
+        if (model.OptionalText("unk_token") is { } token)
         {
-            _unknown = _vocabulary.TryGetValue(unknown, out int id) ? id : throw new InvalidDataException($"{model.Source}: the unk_token '{unknown}' is not in the vocabulary.");
+            unknown = vocabulary.TryGetValue(token, out int id) ? id : throw new InvalidDataException($"{model.Source}: the unk_token '{token}' is not in the vocabulary.");
         }
     }
 
     /// <summary>The ids of all tokens.</summary>
-    public IReadOnlyDictionary<string, int> Vocabulary => _vocabulary;
+    public IReadOnlyDictionary<string, int> Vocabulary => vocabulary;
 
     /// <summary>Reads a model; refuses anything but BPE, and parts of it that are not supported, by name.</summary>
     public static BytePairEncoding Read(JsonFields model)
@@ -60,7 +60,7 @@ internal sealed class BytePairEncoding
     /// <summary>Adds the ids of a piece.</summary>
     public void Encode(string piece, List<long> ids)
     {
-        if (_ignoresMerges && _vocabulary.TryGetValue(piece, out int whole))
+        if (ignoresMerges && vocabulary.TryGetValue(piece, out int whole))
         {
             ids.Add(whole);
             return;
@@ -80,16 +80,16 @@ internal sealed class BytePairEncoding
             length = char.IsHighSurrogate(piece[start]) && start + 1 < piece.Length && char.IsLowSurrogate(piece[start + 1]) ? 2 : 1;
             ReadOnlySpan<char> character = piece.AsSpan(start, length);
             bool isKnown = true;
-            if (_lookup.TryGetValue(character, out int id))
+            if (lookup.TryGetValue(character, out int id))
             {
                 symbols.Add(id);
             }
             else if (!TryAddBytes(character, symbols))
             {
                 isKnown = false;
-                if (!(afterUnknown && _fusesUnknown))
+                if (!(afterUnknown && fusesUnknown))
                 {
-                    symbols.Add(_unknown ?? throw new InvalidDataException($"The tokenizer has no token for '{character}', and none for unknown characters."));
+                    symbols.Add(unknown ?? throw new InvalidDataException($"The tokenizer has no token for '{character}', and none for unknown characters."));
                 }
             }
 
@@ -101,7 +101,7 @@ internal sealed class BytePairEncoding
 
     private bool TryAddBytes(ReadOnlySpan<char> character, List<int> symbols)
     {
-        if (_bytes is null)
+        if (bytes is null)
         {
             return false;
         }
@@ -110,7 +110,7 @@ internal sealed class BytePairEncoding
         utf8 = utf8[..Encoding.UTF8.GetBytes(character, utf8)];
         foreach (byte value in utf8)
         {
-            if (_bytes[value] is null)
+            if (bytes[value] is null)
             {
                 return false;
             }
@@ -118,7 +118,7 @@ internal sealed class BytePairEncoding
 
         foreach (byte value in utf8)
         {
-            symbols.Add(_bytes[value]!.Value);
+            symbols.Add(bytes[value]!.Value);
         }
 
         return true;
@@ -141,7 +141,7 @@ internal sealed class BytePairEncoding
         {
             int left = candidate.Position, right = next[left];
             if (symbols[left] == gone || right == symbols.Length
-                || !_merges.TryGetValue((symbols[left], symbols[right]), out (int Rank, int Merged) merge) || merge.Merged != candidate.Merged)
+                || !merges.TryGetValue((symbols[left], symbols[right]), out (int Rank, int Merged) merge) || merge.Merged != candidate.Merged)
             {
                 continue;
             }
@@ -169,7 +169,7 @@ internal sealed class BytePairEncoding
 
     private void Propose(ReadOnlySpan<int> symbols, int left, int right, PriorityQueue<(int Position, int Merged), (int Rank, int Position)> candidates)
     {
-        if (left >= 0 && right < symbols.Length && _merges.TryGetValue((symbols[left], symbols[right]), out (int Rank, int Merged) merge))
+        if (left >= 0 && right < symbols.Length && merges.TryGetValue((symbols[left], symbols[right]), out (int Rank, int Merged) merge))
         {
             candidates.Enqueue((left, merge.Merged), (merge.Rank, left));
         }

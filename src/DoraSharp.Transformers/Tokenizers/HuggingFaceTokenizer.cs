@@ -12,38 +12,38 @@ namespace DoraSharp.Transformers;
 /// </remarks>
 public sealed class HuggingFaceTokenizer
 {
-    private readonly BytePairEncoding _model;
-    private readonly Func<string, string> _normalize;
-    private readonly PreTokenizer _preTokenize;
-    private readonly TokenTemplate _template;
-    private readonly Func<IEnumerable<string>, IEnumerable<string>> _decode;
-    private readonly AddedTokenMatcher _inText;
-    private readonly AddedTokenMatcher _inNormalizedText;
-    private readonly Dictionary<long, string> _tokens;
-    private readonly HashSet<long> _special;
+    private readonly BytePairEncoding model;
+    private readonly Func<string, string> normalize;
+    private readonly PreTokenizer preTokenize;
+    private readonly TokenTemplate template;
+    private readonly Func<IEnumerable<string>, IEnumerable<string>> decode;
+    private readonly AddedTokenMatcher inText;
+    private readonly AddedTokenMatcher inNormalizedText;
+    private readonly Dictionary<long, string> tokensById;
+    private readonly HashSet<long> specialIds;
 
     private HuggingFaceTokenizer(JsonFields file, IReadOnlyList<JsonFields> companions)
     {
-        _model = BytePairEncoding.Read(file.Object("model"));
-        _normalize = Normalizers.Read(file.OptionalObject("normalizer"));
-        _preTokenize = PreTokenizers.Read(file.OptionalObject("pre_tokenizer"));
-        _template = TokenTemplate.Read(file.OptionalObject("post_processor"));
-        _decode = Decoders.Read(file.OptionalObject("decoder"));
+        model = BytePairEncoding.Read(file.Object("model"));
+        normalize = Normalizers.Read(file.OptionalObject("normalizer"));
+        preTokenize = PreTokenizers.Read(file.OptionalObject("pre_tokenizer"));
+        template = TokenTemplate.Read(file.OptionalObject("post_processor"));
+        decode = Decoders.Read(file.OptionalObject("decoder"));
 
         AddedToken[] added = file.Has("added_tokens") ? [.. file.Objects("added_tokens").Select(AddedToken.Read)] : [];
-        CheckIds(_model, added, file.Source);
+        CheckIds(model, added, file.Source);
         // The library normalizes such a token's own text too: with a normalizer that prepends "▁" it is found only after a space.
-        added = Array.ConvertAll(added, token => token.IsNormalized ? token with { Content = _normalize(token.Content) } : token);
-        _inText = new AddedTokenMatcher(added.Where(token => !token.IsNormalized));
-        _inNormalizedText = new AddedTokenMatcher(added.Where(token => token.IsNormalized));
-        _special = [.. added.Where(token => token.IsSpecial).Select(token => (long)token.Id)];
-        _tokens = _model.Vocabulary.ToDictionary(token => (long)token.Value, token => token.Key);
+        added = Array.ConvertAll(added, token => token.IsNormalized ? token with { Content = normalize(token.Content) } : token);
+        inText = new AddedTokenMatcher(added.Where(token => !token.IsNormalized));
+        inNormalizedText = new AddedTokenMatcher(added.Where(token => token.IsNormalized));
+        specialIds = [.. added.Where(token => token.IsSpecial).Select(token => (long)token.Id)];
+        tokensById = model.Vocabulary.ToDictionary(token => (long)token.Value, token => token.Key);
         foreach (AddedToken token in added)
         {
-            _tokens[token.Id] = token.Content;
+            tokensById[token.Id] = token.Content;
         }
 
-        VocabSize = (int)_tokens.Keys.Max() + 1;
+        VocabSize = (int)tokensById.Keys.Max() + 1;
         BosTokenId = Named("bos_token", companions);
         EosTokenId = Named("eos_token", companions);
     }
@@ -92,7 +92,7 @@ public sealed class HuggingFaceTokenizer
     {
         ArgumentNullException.ThrowIfNull(text);
         var ids = new List<long>();
-        foreach ((AddedToken? token, string part, int start) in _inText.Split(text))
+        foreach ((AddedToken? token, string part, int start) in inText.Split(text))
         {
             if (token is not null)
             {
@@ -100,7 +100,7 @@ public sealed class HuggingFaceTokenizer
                 continue;
             }
 
-            foreach ((AddedToken? inner, string normalized, int innerStart) in _inNormalizedText.Split(_normalize(part)))
+            foreach ((AddedToken? inner, string normalized, int innerStart) in inNormalizedText.Split(normalize(part)))
             {
                 if (inner is not null)
                 {
@@ -108,14 +108,14 @@ public sealed class HuggingFaceTokenizer
                     continue;
                 }
 
-                foreach (string piece in _preTokenize(normalized, isStart: start == 0 && innerStart == 0))
+                foreach (string piece in preTokenize(normalized, isStart: start == 0 && innerStart == 0))
                 {
-                    _model.Encode(piece, ids);
+                    model.Encode(piece, ids);
                 }
             }
         }
 
-        return addSpecialTokens ? [.. _template.Before, .. ids, .. _template.After] : [.. ids];
+        return addSpecialTokens ? [.. template.Before, .. ids, .. template.After] : [.. ids];
     }
 
     /// <summary>The text of ids.</summary>
@@ -128,18 +128,18 @@ public sealed class HuggingFaceTokenizer
         var tokens = new List<string>(ids.Count);
         foreach (long id in ids)
         {
-            if (!_tokens.TryGetValue(id, out string? token))
+            if (!tokensById.TryGetValue(id, out string? token))
             {
                 throw new ArgumentException($"The tokenizer has no token {id}; its ids go from 0 to {VocabSize - 1}.", nameof(ids));
             }
 
-            if (!skipSpecialTokens || !_special.Contains(id))
+            if (!skipSpecialTokens || !specialIds.Contains(id))
             {
                 tokens.Add(token);
             }
         }
 
-        return string.Concat(_decode(tokens));
+        return string.Concat(decode(tokens));
     }
 
     /// <summary>Checks that no two tokens share an id or a text.</summary>
@@ -177,7 +177,8 @@ public sealed class HuggingFaceTokenizer
             if (content is not null)
             {
                 // Added tokens are kept normalized where the file says so; either spelling names them.
-                return _tokens.Where(token => token.Value == content || token.Value == _normalize(content)).Select(token => (long?)token.Key).FirstOrDefault()
+                string[] spellings = [content, normalize(content)];
+                return tokensById.Where(token => spellings.Contains(token.Value)).Select(token => (long?)token.Key).FirstOrDefault()
                     ?? throw new InvalidDataException($"{file.Source}: the {field} '{content}' is not a token of the tokenizer.");
             }
         }

@@ -15,9 +15,9 @@ internal sealed class UnicodePattern
     private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(10);
     private static readonly Dictionary<UnicodeCategory, char> StandIns = FindStandIns();
 
-    private readonly Regex _regex;
+    private readonly Regex regex;
 
-    private UnicodePattern(Regex regex) => _regex = regex;
+    private UnicodePattern(Regex regex) => this.regex = regex;
 
     /// <summary>Reads <c>{"Regex": "…"}</c> or <c>{"String": "…"}</c>.</summary>
     public static UnicodePattern Read(JsonFields pattern)
@@ -71,7 +71,7 @@ internal sealed class UnicodePattern
 
     private IEnumerable<Match> Matches(string text)
     {
-        Match match = _regex.Match(text);
+        Match match = regex.Match(text);
         while (match.Success)
         {
             yield return match;
