@@ -32,11 +32,7 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
-        if (dtype is not (ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16 or ScalarType.Float16))
-        {
-            throw new ArgumentException($"A model cannot have weights of dtype {dtype}; take float32, float64, bfloat16 or float16.", nameof(dtype));
-        }
-
+        CheckDType(dtype);
         Config = config;
         decoder = new LlamaModel(config, device, dtype);
         head = config.TieWordEmbeddings ? null : nn.Linear(config.HiddenSize, config.VocabSize, hasBias: false, device, dtype);
@@ -49,6 +45,82 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
 
     /// <summary>The shape of the model.</summary>
     public LlamaConfig Config { get; }
+
+    /// <summary>Reads a Hugging Face folder: <c>config.json</c>, and <c>model.safetensors</c> or the shards of <c>model.safetensors.index.json</c>.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="dtype">The dtype of the weights; by default that of the file, where they are mixed the narrowest that holds all exactly.</param>
+    /// <param name="device">Where the weights live; the CPU by default.</param>
+    /// <returns>The model. Where the configuration ties embedding and output layer but the file holds two that differ, <see cref="Config"/> says untied, as transformers 5 does.</returns>
+    /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
+    /// <exception cref="FileNotFoundException">The folder lacks one of the files.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged, or tensors are missing, unexpected or misshapen; the message names the file and them.</exception>
+    /// <exception cref="NotSupportedException">The folder holds another architecture, or a feature that this one lacks; the message names it.</exception>
+    public static LlamaForCausalLM Load(string folder, ScalarType? dtype = null, Device? device = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        if (!Directory.Exists(folder))
+        {
+            throw new DirectoryNotFoundException($"The model folder '{folder}' does not exist.");
+        }
+
+        LlamaConfig config = LlamaConfig.Load(folder);
+        using Checkpoint checkpoint = Checkpoint.Open(folder);
+        LlamaLoadPlan plan = LlamaLoadPlan.Create(config, checkpoint);
+        var model = new LlamaForCausalLM(plan.Config, device, dtype ?? plan.DType, initialize: false);
+        try
+        {
+            using var _ = no_grad();
+            foreach ((string name, Parameter parameter) in model.named_parameters())
+            {
+                using Tensor stored = checkpoint.Read(plan.Sources[name]);
+                parameter.copy_(stored);
+            }
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+
+        return model;
+    }
+
+    /// <summary>Writes <c>config.json</c> and <c>model.safetensors</c>, which transformers and <see cref="Load"/> read.</summary>
+    /// <param name="folder">The folder, which is created if need be. Its tokenizer files stay as they are.</param>
+    /// <param name="dtype">The dtype to store; by default the model's own, bit for bit.</param>
+    /// <exception cref="ArgumentException">The dtype is none that a model can have.</exception>
+    /// <exception cref="InvalidOperationException">The model holds other parameters than a Llama's, such as adapters that are not merged.</exception>
+    /// <exception cref="IOException">The files cannot be written; each keeps its old content until its new one is complete.</exception>
+    public void Save(string folder, ScalarType? dtype = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        CheckDType(dtype);
+        using var scope = NewDisposeScope();
+        using var _ = no_grad();
+        Dictionary<string, Tensor> state = state_dict();
+        string[] expected = [.. LlamaParameters.Of(Config).Select(parameter => parameter.Name)];
+        if (state.Keys.Except(expected).Concat(expected.Except(state.Keys)).FirstOrDefault() is { } strange)
+        {
+            throw new InvalidOperationException($"The model's parameters are not those of a Llama ('{strange}' differs): merge or remove its adapters before you save it.");
+        }
+
+        Directory.CreateDirectory(folder);
+        ScalarType stored = dtype ?? state[LlamaParameters.Embedding].dtype;
+        string config = Path.Combine(folder, "config.json"), pending = Path.Combine(folder, $".{Guid.NewGuid():N}.tmp");
+        try
+        {
+            File.WriteAllText(pending, LlamaConfigJson.Write(Config, stored));
+            SafetensorsWriter.Write(
+                Path.Combine(folder, "model.safetensors"),
+                state.Select(entry => KeyValuePair.Create(entry.Key, dtype is { } wanted ? entry.Value.to(wanted) : entry.Value)),
+                new Dictionary<string, string> { ["format"] = "pt" });
+            File.Move(pending, config, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(pending);
+        }
+    }
 
     /// <summary>The logits of the token after each position.</summary>
     /// <param name="inputIds">Token ids, int64 <c>[batch, tokens]</c>.</param>
@@ -143,6 +215,14 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
                     embedding.weight!.normal_(0, InitialDeviation);
                     break;
             }
+        }
+    }
+
+    private static void CheckDType(ScalarType? dtype)
+    {
+        if (dtype is not (null or ScalarType.Float32 or ScalarType.Float64 or ScalarType.BFloat16 or ScalarType.Float16))
+        {
+            throw new ArgumentException($"A model cannot have weights of dtype {dtype}; take float32, float64, bfloat16 or float16.", nameof(dtype));
         }
     }
 
