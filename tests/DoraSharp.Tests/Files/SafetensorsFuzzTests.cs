@@ -1,4 +1,3 @@
-using System.Text;
 using CsCheck;
 using static TorchSharp.torch;
 
@@ -18,26 +17,13 @@ public sealed class SafetensorsFuzzTests : IDisposable
         "[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "\0", "\ufeff", "😀", " ",
     ];
 
-    private static readonly Gen<Edit> AnyEdit = Gen.Select(
-        Gen.Enum<EditKind>(), Gen.Double[0, 1], Gen.Int[0, 24], Gen.Byte, Gen.Int[0, HostileTexts.Length - 1],
-        static (kind, position, length, value, text) => new Edit(kind, position, length, value, HostileTexts[text]));
+    private static readonly Gen<Edit> AnyEdit = Edit.Any(HostileTexts);
 
     private static readonly Gen<Mutation> AnyMutation = Gen.Select(
         AnyEdit.Array[0, 4], AnyEdit.Array[0, 1], Gen.Bool,
         static (header, file, touchesFile) => new Mutation(header, touchesFile ? file : []));
 
     private readonly TempFolder folder = new();
-
-    private enum EditKind
-    {
-        SetByte,
-        FlipBit,
-        Insert,
-        Delete,
-        Repeat,
-        Truncate,
-        ReplaceNumber,
-    }
 
     public void Dispose() => folder.Dispose();
 
@@ -134,46 +120,8 @@ public sealed class SafetensorsFuzzTests : IDisposable
         public byte[] Apply(byte[] original)
         {
             int length = 8 + (int)BitConverter.ToUInt64(original);
-            byte[] header = Header.Aggregate(original[8..length], static (bytes, edit) => edit.Apply(bytes));
-            return File.Aggregate(SafetensorsBytes.Create(header, original[length..]), static (bytes, edit) => edit.Apply(bytes));
-        }
-    }
-
-    private sealed record Edit(EditKind Kind, double Position, int Length, byte Value, string Text)
-    {
-        public byte[] Apply(byte[] bytes)
-        {
-            int start = (int)(Position * bytes.Length);
-            int end = Math.Min(start + Length, bytes.Length);
-            return Kind switch
-            {
-                EditKind.Insert => [.. bytes[..start], .. Encoding.UTF8.GetBytes(Text), .. bytes[start..]],
-                EditKind.Delete => [.. bytes[..start], .. bytes[end..]],
-                EditKind.Repeat => [.. bytes[..end], .. bytes[start..]],
-                EditKind.Truncate => bytes[..start],
-                EditKind.ReplaceNumber => ReplaceNumber(bytes, start),
-                _ when start == bytes.Length => bytes,
-                EditKind.FlipBit => [.. bytes[..start], (byte)(bytes[start] ^ (1 << (Value % 8))), .. bytes[(start + 1)..]],
-                _ => [.. bytes[..start], Value, .. bytes[(start + 1)..]],
-            };
-        }
-
-        private byte[] ReplaceNumber(byte[] bytes, int from)
-        {
-            int start = Array.FindIndex(bytes, from, static value => value is >= (byte)'0' and <= (byte)'9');
-            if (start < 0)
-            {
-                return bytes;
-            }
-
-            int end = start;
-            while (end < bytes.Length && bytes[end] is >= (byte)'0' and <= (byte)'9')
-            {
-                end++;
-            }
-
-            string number = Length % 3 == 0 ? Value.ToString(System.Globalization.CultureInfo.InvariantCulture) : Text;
-            return [.. bytes[..start], .. Encoding.UTF8.GetBytes(number), .. bytes[end..]];
+            byte[] header = Edit.Apply(Header, original[8..length]);
+            return Edit.Apply(File, SafetensorsBytes.Create(header, original[length..]));
         }
     }
 }

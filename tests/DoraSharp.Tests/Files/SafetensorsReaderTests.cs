@@ -233,6 +233,17 @@ public sealed class SafetensorsReaderTests : IDisposable
     }
 
     [Fact]
+    public void Read_ToAnotherDevice_MovesTheTensor()
+    {
+        using SafetensorsReader reader = Open(Valid, new byte[8]);
+        long before = Tensor.TotalCount;
+        using Tensor moved = reader.Read("b", META);
+        moved.device_type.Should().Be(TorchSharp.DeviceType.META);
+        moved.shape.Should().Equal(2);
+        Tensor.TotalCount.Should().Be(before + 1);
+    }
+
+    [Fact]
     public void Read_FromManyThreads_GivesTheSame()
     {
         using SafetensorsReader reader = Open(Valid, 0, 0, 0x80, 0x3F, 1, 0, 0xFF, 0xFF);

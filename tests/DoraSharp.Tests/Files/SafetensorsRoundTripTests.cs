@@ -59,6 +59,24 @@ public sealed class SafetensorsRoundTripTests : IDisposable
         Tensor.TotalCount.Should().Be(before);
     }
 
+    [Theory]
+    [InlineData("models", 4)]
+    [InlineData("fixtures/bnb", 40)]
+    public void Open_FilesOfOtherWriters_ReadsAllTensors(string where, int atLeast)
+    {
+        string[] files = Directory.GetFiles(SharedFolder.Require(where.Split('/')), "*.safetensors", SearchOption.AllDirectories);
+        files.Length.Should().BeGreaterThanOrEqualTo(atLeast);
+        foreach (string file in files)
+        {
+            using SafetensorsReader reader = SafetensorsReader.Open(file);
+            foreach (SafetensorsEntry entry in reader.Entries)
+            {
+                using Tensor tensor = reader.Read(entry.Name);
+                tensor.shape.Should().Equal(entry.Shape);
+            }
+        }
+    }
+
     private static void Rewrite(string from, string to)
     {
         using IDisposable scope = NewDisposeScope();
