@@ -31,15 +31,8 @@ public static class SharedFolder
 
     private static string? Find()
     {
-        for (DirectoryInfo? folder = new(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "DoraSharp.sln")))
-            {
-                string shared = Path.Combine(folder.Parent?.FullName ?? folder.FullName, "shared");
-                return Directory.Exists(shared) ? shared : null;
-            }
-        }
-
-        return null;
+        string? beside = RepositoryFolder.Root.Parent?.FullName;
+        string shared = Path.Combine(beside ?? "", "shared");
+        return beside is not null && Directory.Exists(shared) ? shared : null;
     }
 }

@@ -11,14 +11,14 @@ namespace DoraSharp;
 public sealed class AdaptedModel : IDisposable
 {
     private readonly Installation installation;
-    private readonly LoraOptions options;
+    private PeftMetadata metadata = new();
     private bool unloaded;
 
     internal AdaptedModel(nn.Module model, LoraOptions options, string adapterName, Installation installation, IReadOnlyList<string> unmatched)
     {
         Model = model;
         AdapterName = adapterName;
-        this.options = options;
+        Options = options;
         this.installation = installation;
         Report = MakeReport(unmatched);
     }
@@ -30,7 +30,7 @@ public sealed class AdaptedModel : IDisposable
     public string AdapterName { get; }
 
     /// <summary>The options of the adapter that was injected.</summary>
-    public LoraOptions Options => options;
+    public LoraOptions Options { get; }
 
     /// <summary>What was adapted, by which route, and what matched nothing.</summary>
     public InjectionReport Report { get; }
@@ -51,6 +51,69 @@ public sealed class AdaptedModel : IDisposable
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
     public IEnumerable<Parameter> TrainableParameters() =>
         Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad);
+
+    /// <summary>Adapts a model with an adapter that was trained before, here or by PEFT.</summary>
+    /// <param name="model">A model with the layers that the adapter was trained on.</param>
+    /// <param name="folder">The folder that <see cref="Save"/> or PEFT wrote.</param>
+    /// <param name="injection">How to go about it; its adapter name other than <c>default</c> is looked for in a subfolder.</param>
+    /// <returns>The handle to the model's adapters. They train, unless the caller freezes them.</returns>
+    /// <exception cref="IOException">The folder or a file of it is missing.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged or not supported, or its tensors are missing, unexpected or misshapen for this model; the model is as it was.</exception>
+    /// <exception cref="ArgumentException">The adapter's targets are not in the model.</exception>
+    /// <exception cref="InvalidOperationException">As for <see cref="AdapterInjector.Inject"/>.</exception>
+    public static AdaptedModel Load(nn.Module model, string folder, InjectionOptions? injection = null)
+    {
+        injection ??= new();
+        using PeftFolder file = PeftFolder.Read(folder, injection.AdapterName);
+        AdaptedModel adapted = AdapterInjector.Inject(model, file.Options, injection);
+        try
+        {
+            adapted.CopyFrom(file);
+            return adapted;
+        }
+        catch
+        {
+            adapted.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Loads the values of the injected adapter from a folder.</summary>
+    /// <param name="folder">The folder that <see cref="Save"/> or PEFT wrote for an adapter with the same options.</param>
+    /// <exception cref="IOException">The folder or a file of it is missing.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A file is damaged, the adapter has other options, or its tensors are missing, unexpected or misshapen. Nothing was changed.
+    /// </exception>
+    /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
+    public void Load(string folder)
+    {
+        foreach ((_, AdapterStack stack) in Layers)
+        {
+            stack.RefuseIfMerged("load an adapter");
+        }
+
+        using PeftFolder file = PeftFolder.Read(folder, AdapterName);
+        if (!IsSameUpdate(Options, file.Options))
+        {
+            throw new InvalidDataException(
+                $"The adapter in '{file.Path}' has other options than the model's: {Describe(file.Options)}, not {Describe(Options)}. Nothing was loaded. " +
+                $"Take the model's adapters out (Unload) and use {nameof(AdaptedModel)}.{nameof(Load)}(model, folder).");
+        }
+
+        CopyFrom(file);
+    }
+
+    /// <summary>
+    /// Saves the injected adapter as a Hugging Face PEFT folder. Both files are written under temporary names and then moved into place.
+    /// </summary>
+    /// <param name="folder">The folder; an adapter with another name than <c>default</c> goes to a subfolder of its name.</param>
+    /// <param name="about">What the configuration says besides; <see langword="null"/> for what a loaded adapter's said.</param>
+    /// <exception cref="IOException">A file cannot be written; what was there is still there.</exception>
+    public void Save(string folder, PeftMetadata? about = null)
+    {
+        RefuseIfUnloaded();
+        PeftFolder.Write(folder, Options, new AdapterTensors(installation.Layers, AdapterName).ToFile(), about ?? metadata, AdapterName);
+    }
 
     /// <summary>Switches the adapters off until the returned scope is disposed: the model gives the base model's output.</summary>
     /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
@@ -128,6 +191,20 @@ public sealed class AdaptedModel : IDisposable
 
     /// <inheritdoc cref="Unload"/>
     public void Dispose() => Unload();
+
+    private static string Describe(LoraOptions options) =>
+        $"{(options.UseDora ? "DoRA" : "LoRA")} rank {options.Rank}, alpha {options.Alpha}{(options.UseRsLora ? ", rank-stabilised" : "")}";
+
+    private static bool IsSameUpdate(LoraOptions a, LoraOptions b) =>
+        (a.UseDora, a.Rank, a.Alpha, a.UseRsLora) == (b.UseDora, b.Rank, b.Alpha, b.UseRsLora)
+        && a.RankPattern.SequenceEqual(b.RankPattern)
+        && a.AlphaPattern.SequenceEqual(b.AlphaPattern);
+
+    private void CopyFrom(PeftFolder file)
+    {
+        new AdapterTensors(installation.Layers, AdapterName).CopyFrom(file);
+        metadata = file.Metadata;
+    }
 
     private void RefuseIfUnloaded() => ObjectDisposedException.ThrowIf(unloaded, this);
 

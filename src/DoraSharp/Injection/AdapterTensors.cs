@@ -1,0 +1,67 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>An adapter's parameters in a model, by the names that they have in a PEFT file.</summary>
+internal sealed class AdapterTensors
+{
+    private const int Listed = 8;
+    private readonly List<(string Path, string Part, Parameter Parameter)> parameters = [];
+
+    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, string adapterName)
+    {
+        foreach (InstalledLayer layer in layers)
+        {
+            foreach ((string part, Parameter parameter) in layer.Stack[adapterName].FileTensors)
+            {
+                parameters.Add((layer.Path, part, parameter));
+            }
+        }
+    }
+
+    /// <summary>The parameters as tensors of a file, in model order. They stay the model's.</summary>
+    public IEnumerable<PeftTensor> ToFile() => parameters.Select(p => new PeftTensor(p.Path, p.Part, p.Parameter));
+
+    /// <summary>Copies a file's values, or throws and changes nothing.</summary>
+    /// <exception cref="InvalidDataException">Tensors are missing, unexpected or misshapen; the message names them.</exception>
+    public void CopyFrom(PeftFolder folder)
+    {
+        Dictionary<string, Tensor> given = folder.Tensors.ToDictionary(tensor => tensor.Name, tensor => tensor.Value, StringComparer.Ordinal);
+        List<string> missing = [];
+        List<string> misshapen = [];
+        List<(Parameter To, Tensor From)> copies = [];
+        foreach ((string path, string part, Parameter parameter) in parameters)
+        {
+            string name = $"{path}.{part}";
+            if (!given.Remove(name, out Tensor? value))
+            {
+                missing.Add(name);
+            }
+            else if (!value.shape.SequenceEqual(parameter.shape))
+            {
+                misshapen.Add($"{name} is [{string.Join(", ", value.shape)}], the model's is [{string.Join(", ", parameter.shape)}]");
+            }
+            else
+            {
+                copies.Add((parameter, value));
+            }
+        }
+
+        string problems = Problem("missing", missing) + Problem("unexpected", [.. given.Keys]) + Problem("of another shape", misshapen);
+        if (problems.Length > 0)
+        {
+            throw new InvalidDataException($"The adapter in '{folder.Path}' does not fit the model.{problems} Nothing was loaded.");
+        }
+
+        using var noGrad = no_grad();
+        foreach ((Parameter to, Tensor from) in copies)
+        {
+            to.copy_(from);
+        }
+    }
+
+    private static string Problem(string kind, List<string> names) => names.Count == 0
+        ? ""
+        : $" {names.Count} tensors are {kind}: {string.Join("; ", names.Take(Listed))}{(names.Count > Listed ? "; ..." : "")}.";
+}
