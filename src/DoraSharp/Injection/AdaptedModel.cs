@@ -14,13 +14,13 @@ public sealed class AdaptedModel : IDisposable
     private PeftMetadata metadata = new();
     private bool unloaded;
 
-    internal AdaptedModel(nn.Module model, LoraOptions options, string adapterName, Installation installation, IReadOnlyList<string> unmatched)
+    internal AdaptedModel(nn.Module model, LoraOptions options, string adapterName, Installation installation, InjectionPlan plan)
     {
         Model = model;
         AdapterName = adapterName;
         Options = options;
         this.installation = installation;
-        Report = MakeReport(unmatched);
+        Report = MakeReport(plan);
     }
 
     /// <summary>The adapted model.</summary>
@@ -208,7 +208,7 @@ public sealed class AdaptedModel : IDisposable
 
     private void RefuseIfUnloaded() => ObjectDisposedException.ThrowIf(unloaded, this);
 
-    private InjectionReport MakeReport(IReadOnlyList<string> unmatched)
+    private InjectionReport MakeReport(InjectionPlan plan)
     {
         AdaptedSite[] sites =
         [
@@ -221,7 +221,7 @@ public sealed class AdaptedModel : IDisposable
                 layer.Site.Options,
                 layer.Stack.parameters().Where(p => p.requires_grad).Sum(p => p.numel()))),
         ];
-        return new(sites, unmatched, Model.parameters().Sum(p => p.numel()));
+        return new(sites, plan.LeftAlone, plan.Unmatched, Model.parameters().Sum(p => p.numel()));
     }
 
     private sealed class DisabledScope : IDisposable

@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -26,9 +25,9 @@ public static class AdapterInjector
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         injection ??= new();
-        (IReadOnlyList<PlannedSite> sites, IReadOnlyList<string> unmatched) = Plan(model, options, injection);
-        RouteChoice[] routes = RouteChoice.For(model, sites, injection);
-        Installation installation = Installation.Install(model, sites, routes, injection.AdapterName);
+        InjectionPlan plan = InjectionPlan.Make(model, options, injection);
+        RouteChoice[] routes = RouteChoice.For(model, plan.Sites, injection);
+        Installation installation = Installation.Install(model, plan.Sites, routes, injection.AdapterName);
         try
         {
             if (injection.Probe is { } probe)
@@ -36,28 +35,12 @@ public static class AdapterInjector
                 ReachCheck.Run(installation.Layers, probe);
             }
 
-            return new AdaptedModel(model, options, injection.AdapterName, installation, unmatched);
+            return new AdaptedModel(model, options, injection.AdapterName, installation, plan);
         }
         catch
         {
             installation.Dispose();
             throw;
         }
-    }
-
-    /// <summary>Finds the sites without touching the model.</summary>
-    internal static (IReadOnlyList<PlannedSite> Sites, IReadOnlyList<string> Unmatched) Plan(nn.Module model, LoraOptions options, InjectionOptions injection)
-    {
-        if (model is AdaptedLinear or AdapterStack || model.modules().Any(m => m is AdapterStack))
-        {
-            throw new InvalidOperationException("The model is adapted already. Take its adapters out first (Unload or MergeAndUnload on its AdaptedModel).");
-        }
-
-        ModuleTree tree = ModuleTree.Of(model);
-        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, node.Module is Linear))];
-        TargetMatch match = TargetMatcher.Match(candidates, options, injection.AllowUnmatchedTargets);
-        Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
-        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Key].Module));
-        return ([.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], (Linear)nodes[site.Key].Module, site.Value, slots[nodes[site.Key].Module]))], match.Unmatched);
     }
 }

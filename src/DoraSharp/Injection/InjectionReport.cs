@@ -5,9 +5,10 @@ namespace DoraSharp;
 
 /// <summary>What an injection did.</summary>
 /// <param name="Sites">The adapted layers, in model order.</param>
+/// <param name="LeftAlone">The paths of the linear layers that were not adapted.</param>
 /// <param name="Unmatched">Entries of the options that matched nothing, such as <c>TargetModules: 'q_porj'</c>.</param>
 /// <param name="TotalParameterCount">The number of scalars in the model, adapters included.</param>
-public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnlyList<string> Unmatched, long TotalParameterCount)
+public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnlyList<string> LeftAlone, IReadOnlyList<string> Unmatched, long TotalParameterCount)
 {
     /// <summary>The number of scalars that train.</summary>
     public long TrainableParameterCount => Sites.Sum(site => site.TrainableParameterCount);
@@ -25,6 +26,11 @@ public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnly
             {
                 text.AppendLine(culture, $"  also as {alias}");
             }
+        }
+
+        foreach (string path in LeftAlone)
+        {
+            text.AppendLine(culture, $"left alone: {path}");
         }
 
         foreach (string entry in Unmatched)
