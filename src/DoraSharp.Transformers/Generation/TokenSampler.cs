@@ -60,8 +60,8 @@ internal sealed class TokenSampler(GenerationOptions options)
 
     private static double[] KeepTopP(double[] probabilities, double topP)
     {
-        int[] ascending = [.. Enumerable.Range(0, probabilities.Length)];
-        Array.Sort([.. probabilities], ascending);
+        // A stable order, so that of equal tokens the last is kept, as in transformers.
+        int[] ascending = [.. Enumerable.Range(0, probabilities.Length).OrderBy(token => probabilities[token])];
         double cumulative = 0;
         foreach (int token in ascending.AsSpan(0, ascending.Length - 1))
         {
