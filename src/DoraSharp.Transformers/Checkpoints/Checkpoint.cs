@@ -60,7 +60,7 @@ internal sealed class Checkpoint : IDisposable
 
     private void AddShards(string folder, string index)
     {
-        JsonFields map = JsonFields.Parse(File.ReadAllText(index), index).Object("weight_map");
+        JsonFields map = JsonFields.Load(index).Object("weight_map");
         Dictionary<string, string> shards = map.Names.ToDictionary(name => name, map.Text, StringComparer.Ordinal);
         foreach (string shard in shards.Values.Distinct().Order(StringComparer.Ordinal))
         {

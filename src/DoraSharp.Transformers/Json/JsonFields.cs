@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace DoraSharp.Transformers;
@@ -19,14 +20,24 @@ internal sealed class JsonFields
     public IEnumerable<KeyValuePair<string, int>> Counts
         => element.EnumerateObject().Select(member => KeyValuePair.Create(member.Name, Count(member.Name, member.Value)));
 
-    public static JsonFields Parse(string json, string source)
+    /// <summary>Reads a file, whose path is the source.</summary>
+    public static JsonFields Load(string path) => Parse(File.ReadAllBytes(path), path);
+
+    /// <summary>Reads UTF-8 text.</summary>
+    public static JsonFields Parse(ReadOnlyMemory<byte> json, string source)
     {
+        if (json.Span.StartsWith(Encoding.UTF8.Preamble))
+        {
+            json = json[Encoding.UTF8.Preamble.Length..];
+        }
+
         try
         {
             using JsonDocument document = JsonDocument.Parse(json);
+            CheckText(document.RootElement);
             return Of(document.RootElement.Clone(), source);
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
             throw new InvalidDataException($"{source} is not valid JSON: {exception.Message}", exception);
         }
@@ -99,8 +110,34 @@ internal sealed class JsonFields
         return text.Length <= 60 ? text : text[..60] + "…";
     }
 
+    /// <summary>Reads every string once: the parser lets bytes pass that are no UTF-8, and halves of surrogate pairs.</summary>
+    private static void CheckText(JsonElement element)
+    {
+        switch (element.ValueKind)
+        {
+            case JsonValueKind.String:
+                _ = element.GetString();
+                break;
+            case JsonValueKind.Array:
+                foreach (JsonElement item in element.EnumerateArray())
+                {
+                    CheckText(item);
+                }
+
+                break;
+            case JsonValueKind.Object:
+                foreach (JsonProperty member in element.EnumerateObject())
+                {
+                    _ = member.Name;
+                    CheckText(member.Value);
+                }
+
+                break;
+        }
+    }
+
     private int Count(string name, JsonElement value)
-        => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) && number >= 0
+        => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number) && number is >= 0 and < int.MaxValue
             ? number
             : throw Wrong(name, value, "an integer of 0 or more");
 

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Text;
 
 namespace DoraSharp.Transformers;
 
@@ -9,6 +10,8 @@ namespace DoraSharp.Transformers;
 /// </remarks>
 public sealed record LlamaConfig
 {
+    private readonly int? headDimension;
+
     /// <summary>How many tokens there are. <c>vocab_size</c>.</summary>
     public required int VocabSize { get; init => field = Positive(value); }
 
@@ -36,8 +39,8 @@ public sealed record LlamaConfig
     /// <value>An even number; the default is <see cref="HiddenSize"/> / <see cref="HeadCount"/>.</value>
     public int HeadDimension
     {
-        get => field == 0 ? HiddenSize / HeadCount : field;
-        init => field = Positive(value);
+        get => headDimension ?? (HiddenSize / HeadCount);
+        init => headDimension = Positive(value);
     }
 
     /// <summary>The longest sequence that the model was made for. <c>max_position_embeddings</c>. Longer ones run, but were not trained.</summary>
@@ -83,7 +86,7 @@ public sealed record LlamaConfig
     public static LlamaConfig FromJson(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
-        return LlamaConfigJson.Read(json, "config.json");
+        return LlamaConfigJson.Read(JsonFields.Parse(Encoding.UTF8.GetBytes(json), "config.json"));
     }
 
     /// <summary>Reads a <c>config.json</c>.</summary>
@@ -96,7 +99,7 @@ public sealed record LlamaConfig
         ArgumentException.ThrowIfNullOrEmpty(path);
         string file = Directory.Exists(path) ? Path.Combine(path, "config.json") : path;
         return File.Exists(file)
-            ? LlamaConfigJson.Read(File.ReadAllText(file), file)
+            ? LlamaConfigJson.Read(JsonFields.Load(file))
             : throw new FileNotFoundException($"'{file}' does not exist; a Hugging Face model folder holds config.json and model.safetensors.", file);
     }
 
@@ -110,6 +113,11 @@ public sealed record LlamaConfig
         if (HeadCount % KeyValueHeadCount != 0)
         {
             throw new ArgumentException($"{HeadCount} attention heads cannot share {KeyValueHeadCount} key-value heads: the first must be a multiple of the second.");
+        }
+
+        if (headDimension is null && HiddenSize % HeadCount != 0)
+        {
+            throw new ArgumentException($"hidden size {HiddenSize} is not a multiple of the {HeadCount} attention heads, and no head dimension is given.");
         }
 
         if (HeadDimension == 0 || HeadDimension % 2 != 0)

@@ -10,15 +10,14 @@ internal static class LlamaConfigJson
 {
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    public static LlamaConfig Read(string json, string source)
+    public static LlamaConfig Read(JsonFields fields)
     {
-        JsonFields fields = JsonFields.Parse(json, source);
         RefuseUnsupported(fields);
         int heads = fields.PositiveInteger("num_attention_heads");
         int hidden = fields.PositiveInteger("hidden_size");
         if (!fields.Has("head_dim") && hidden % heads != 0)
         {
-            throw new InvalidDataException($"{source}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}, and there is no head_dim.");
+            throw new InvalidDataException($"{fields.Source}: hidden_size {hidden} is not a multiple of num_attention_heads {heads}, and there is no head_dim.");
         }
 
         (double theta, RopeScaling? scaling) = RopeScalingJson.Read(fields);
@@ -49,7 +48,7 @@ internal static class LlamaConfigJson
         }
         catch (ArgumentException exception)
         {
-            throw new InvalidDataException($"{source}: {exception.Message}", exception);
+            throw new InvalidDataException($"{fields.Source}: {exception.Message}", exception);
         }
 
         return config;

@@ -43,6 +43,11 @@ public sealed class HuggingFaceTokenizer
             tokensById[token.Id] = token.Content;
         }
 
+        if (template.Before.Concat(template.After).Where(id => !tokensById.ContainsKey(id)).Cast<long?>().FirstOrDefault() is { } strange)
+        {
+            throw new InvalidDataException($"{file.Source}: the post_processor adds the token {strange}, which is not in the vocabulary.");
+        }
+
         VocabSize = (int)tokensById.Keys.Max() + 1;
         BosTokenId = Named("bos_token", companions);
         EosTokenId = Named("eos_token", companions);
@@ -79,9 +84,9 @@ public sealed class HuggingFaceTokenizer
             .. from name in (string[])["tokenizer_config.json", "special_tokens_map.json"]
                let companion = Path.Combine(folder, name)
                where File.Exists(companion)
-               select JsonFields.Parse(File.ReadAllText(companion), companion),
+               select JsonFields.Load(companion),
         ];
-        return new HuggingFaceTokenizer(JsonFields.Parse(File.ReadAllText(file), file), companions);
+        return new HuggingFaceTokenizer(JsonFields.Load(file), companions);
     }
 
     /// <summary>The ids of a text. Added tokens that are written in the text (<c>&lt;s&gt;</c>) are found there.</summary>

@@ -164,12 +164,29 @@ public class LlamaConfigTests
         config.Invoking(c => c with { RopeTheta = double.NaN }).Should().Throw<ArgumentOutOfRangeException>().WithMessage("*RopeTheta*");
         config.Invoking(c => c with { EosTokenIds = null! }).Should().Throw<ArgumentNullException>();
         config.Invoking(_ => new LinearRopeScaling { Factor = -1 }).Should().Throw<ArgumentOutOfRangeException>().WithMessage("*Factor*");
+        config.Invoking(_ => new LlamaForCausalLM(new LlamaConfig { VocabSize = 5, HiddenSize = 50, IntermediateSize = 8, LayerCount = 1, HeadCount = 6 }))
+            .Should().Throw<ArgumentException>().WithMessage("*50 is not a multiple*");
         config.Invoking(c => new LlamaForCausalLM(c with { KeyValueHeadCount = 4 })).Should().Throw<ArgumentException>().WithMessage("*key-value*");
     }
 
     [Fact]
     public void HeadDimension_NotGiven_FollowsTheHiddenSize()
-        => (LlamaConfig.FromJson(Minimal) with { HeadCount = 12, KeyValueHeadCount = 12 }).HeadDimension.Should().Be(8, "the file's reading fixed it");
+    {
+        var config = new LlamaConfig { VocabSize = 5, HiddenSize = 48, IntermediateSize = 8, LayerCount = 1, HeadCount = 6 };
+
+        config.HeadDimension.Should().Be(8);
+        (config with { HeadCount = 12 }).HeadDimension.Should().Be(4);
+        (config with { HeadDimension = 10, HeadCount = 12 }).HeadDimension.Should().Be(10);
+    }
+
+    [Fact]
+    public void Load_ByteOrderMark_IsSkipped()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.File("config.json"), Minimal, new System.Text.UTF8Encoding(encoderShouldEmitUTF8Identifier: true));
+
+        LlamaConfig.Load(folder.Path).Should().BeEquivalentTo(LlamaConfig.FromJson(Minimal));
+    }
 
     private static string With(string field, string value)
     {

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Transformers.Tests;
@@ -100,6 +101,21 @@ public class LlamaFolderTests
 
         model.Invoking(m => m.Save(folder.Path, ScalarType.Int64)).Should().Throw<ArgumentException>().WithMessage("*Int64*");
         model.Invoking(_ => new LlamaForCausalLM(Small, dtype: ScalarType.Int8)).Should().Throw<ArgumentException>().WithMessage("*Int8*");
+    }
+
+    [Fact]
+    public void Dispose_LoadedModel_LeavesNoTensorBehind()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = new LlamaForCausalLM(Small with { AttentionBias = true });
+        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+
+        model.Save(folder.Path, ScalarType.BFloat16);
+        DisposeScopeManager.Statistics.ThreadTotalLiveCount.Should().Be(before);
+        var loaded = LlamaForCausalLM.Load(folder.Path);
+        DisposeScopeManager.Statistics.ThreadTotalLiveCount.Should().Be(before + loaded.parameters().Count());
+        loaded.Dispose();
+        DisposeScopeManager.Statistics.ThreadTotalLiveCount.Should().Be(before);
     }
 
     [Fact]

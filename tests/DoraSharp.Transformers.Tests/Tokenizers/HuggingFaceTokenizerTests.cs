@@ -175,6 +175,8 @@ public class HuggingFaceTokenizerTests
     [InlineData("""{"added_tokens": [{"id": 30, "content": "<m>"}, {"id": 31, "content": "<m>"}]}""", "'<m>' is added twice")]
     [InlineData("""{"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B"}}, {"Sequence": {"id": "A"}}]}}""", "'B' is not declared")]
     [InlineData("""{"post_processor": {"type": "TemplateProcessing", "single": []}}""", "lacks the text")]
+    [InlineData("""{"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"B": {"ids": [99]}}}}""", "the token 99")]
+    [InlineData("""{"model": {"vocab": {"z": 2147483647}}}""", "'z' is 2147483647")]
     public void Load_DamagedFile_SaysWhereAndWhat(string changes, string message)
     {
         using var folder = new TemporaryFolder();
@@ -190,6 +192,18 @@ public class HuggingFaceTokenizerTests
 
         string file = folder.Write("tokenizer.json", "{\"model\": ");
         folder.Invoking(f => HuggingFaceTokenizer.Load(f.Path)).Should().Throw<InvalidDataException>().WithMessage($"{file}*JSON*");
+    }
+
+    [Theory]
+    [InlineData("{\"model\": \"~\"}")]
+    [InlineData("{\"model\": {\"~\": 1}}")]
+    [InlineData("{\"model\": [\"\\ud800\"]}")]
+    public void Load_TextThatIsNoUnicode_SaysSo(string json)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllBytes(folder.File("tokenizer.json"), [.. json.Select(character => character == '~' ? (byte)0xC3 : (byte)character)]);
+
+        folder.Invoking(f => HuggingFaceTokenizer.Load(f.Path)).Should().Throw<InvalidDataException>().WithMessage("*tokenizer.json*JSON*");
     }
 
     [Fact]
