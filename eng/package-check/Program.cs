@@ -19,10 +19,10 @@ try
 
     adapted.Save(folder);
     adapted.MergeAndUnload();
-    double error = ((model.call(input) - output).abs().max() / output.abs().max()).ToDouble();
-    Console.WriteLine($"{adapted.Report}\nloss {before.ToSingle():0.0000} -> {after.ToSingle():0.0000}, merged output differs by {error:0.0e+0}");
+    double error = ((model.call(input) - output).abs().max() / output.abs().max()).item<float>();
+    Console.WriteLine($"{adapted.Report}\nloss {before.item<float>():0.0000} -> {after.item<float>():0.0000}, merged output differs by {error:0.0e+0}");
     using var saved = PeftFolder.Read(folder);
-    return after.ToSingle() < before.ToSingle() && error < 1e-5 && saved.Tensors.Count == 6 ? 0 : 1;
+    return after.item<float>() < before.item<float>() && error < 1e-5 && saved.Tensors.Count == 6 ? 0 : 1;
 }
 finally
 {
