@@ -83,6 +83,11 @@ internal static class Decoders
     private static Func<IEnumerable<string>, IEnumerable<string>> Strip(JsonFields decoder)
     {
         string content = decoder.Text("content");
+        if (content.Length == 0)
+        {
+            throw new InvalidDataException($"{decoder.Source}: 'content' is empty.");
+        }
+
         int start = decoder.OptionalCount("start") ?? 0, stop = decoder.OptionalCount("stop") ?? 0;
         return tokens => tokens.Select(token =>
         {
@@ -103,8 +108,7 @@ internal static class Decoders
 
     private static Func<IEnumerable<string>, IEnumerable<string>> Metaspace(JsonFields decoder)
     {
-        string mark = decoder.OptionalText("replacement") ?? "▁";
-        bool prepended = (decoder.OptionalText("prepend_scheme") ?? (decoder.Flag("add_prefix_space", otherwise: true) ? "always" : "never")) != "never";
-        return tokens => tokens.Select((token, index) => token.Replace(mark, index == 0 && prepended ? "" : " ", StringComparison.Ordinal));
+        (char mark, string scheme) = PreTokenizers.MetaspaceOptions(decoder);
+        return tokens => tokens.Select((token, index) => token.Replace(mark.ToString(), index == 0 && scheme != "never" ? "" : " ", StringComparison.Ordinal));
     }
 }

@@ -9,14 +9,15 @@ internal static class PreTokenizers
     /// <summary>Reads a pre-tokenizer; refuses an unknown one by name.</summary>
     public static PreTokenizer Read(JsonFields? preTokenizer)
     {
+        PreTokenizer whole = (text, _) => [text];
         if (preTokenizer is null)
         {
-            return (text, _) => [text];
+            return whole;
         }
 
         return preTokenizer.Text("type") switch
         {
-            "Sequence" => preTokenizer.Objects("pretokenizers").Select(Read).Aggregate(Chain),
+            "Sequence" => preTokenizer.Objects("pretokenizers").Select(Read).Aggregate(whole, Chain),
             "ByteLevel" => ByteLevel(preTokenizer),
             "Split" => Split(preTokenizer),
             "Digits" => Digits(preTokenizer),
@@ -60,21 +61,26 @@ internal static class PreTokenizers
 
     private static PreTokenizer Metaspace(JsonFields fields)
     {
-        string mark = fields.OptionalText("replacement") ?? "▁";
-        string scheme = fields.OptionalText("prepend_scheme") ?? (fields.Flag("add_prefix_space", otherwise: true) ? "always" : "never");
-        if (mark.Length != 1 || scheme is not ("always" or "first" or "never"))
-        {
-            throw new NotSupportedException($"{fields.Source}: Metaspace with replacement '{mark}' and prepend_scheme '{scheme}' is not supported.");
-        }
-
-        UnicodePattern words = UnicodePattern.Of($"{mark}?[^{mark}]+|{mark}");
+        (char mark, string scheme) = MetaspaceOptions(fields);
+        string escaped = $"\\u{(int)mark:X4}";
+        UnicodePattern words = UnicodePattern.Of($"{escaped}?[^{escaped}]+|{escaped}");
         bool split = fields.Flag("split", otherwise: true);
         return (text, isStart) =>
         {
-            string marked = text.Replace(' ', mark[0]);
-            bool prepend = (scheme == "always" || (scheme == "first" && isStart)) && marked[0] != mark[0];
+            string marked = text.Replace(' ', mark);
+            bool prepend = (scheme == "always" || (scheme == "first" && isStart)) && marked[0] != mark;
             marked = prepend ? mark + marked : marked;
             return split ? words.Pieces(marked).Select(piece => piece.Text) : [marked];
         };
+    }
+
+    /// <summary>What stands for a space, and where one is put before a text (<c>always</c>, <c>first</c>, <c>never</c>): for the pre-tokenizer and the decoder.</summary>
+    internal static (char Mark, string Scheme) MetaspaceOptions(JsonFields fields)
+    {
+        string mark = fields.OptionalText("replacement") ?? "▁";
+        string scheme = fields.OptionalText("prepend_scheme") ?? (fields.Flag("add_prefix_space", otherwise: true) ? "always" : "never");
+        return mark.Length == 1 && scheme is ("always" or "first" or "never")
+            ? (mark[0], scheme)
+            : throw new NotSupportedException($"{fields.Source}: Metaspace with replacement '{mark}' and prepend_scheme '{scheme}' is not supported.");
     }
 }

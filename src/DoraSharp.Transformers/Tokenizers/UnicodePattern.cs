@@ -33,7 +33,7 @@ internal sealed class UnicodePattern
         }
     }
 
-    /// <summary>The pattern for what GPT-2 calls a word.</summary>
+    /// <summary>A pattern that no file brought.</summary>
     public static UnicodePattern Of(string expression) => new(new Regex(expression, RegexOptions.CultureInvariant | RegexOptions.Compiled, LongestMatch));
 
     public string Replace(string text, string replacement)
