@@ -24,7 +24,8 @@ public sealed class DoraAdapter : LoraAdapter
     internal DoraAdapter(LoraOptions options, FrozenWeight weight)
         : base(nameof(DoraAdapter), options, weight)
     {
-        magnitude = (Parameter)new Parameter(Norm(weight).clone()).DetachFromDisposeScope();
+        using Tensor start = Norm(weight);
+        magnitude = (Parameter)new Parameter(start.clone()).DetachFromDisposeScope();
         RegisterComponents();
     }
 

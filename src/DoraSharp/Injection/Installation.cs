@@ -63,7 +63,12 @@ internal sealed class Installation : IDisposable
                 slot.Set(site.Layer);
             }
 
-            site.Layer.train(wrapper.training);
+            // The model, and with it the layer, may have been disposed before its handle.
+            if (!site.Layer.weight.IsInvalid)
+            {
+                site.Layer.train(wrapper.training);
+            }
+
             wrapper.OwnsBase = false;
             wrapper.Dispose();
         });
