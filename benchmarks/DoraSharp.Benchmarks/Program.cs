@@ -1,0 +1,3 @@
+using DoraSharp.Benchmarks;
+
+return BenchmarkCommand.Create().Parse(args).Invoke();
