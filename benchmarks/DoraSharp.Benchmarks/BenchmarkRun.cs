@@ -57,12 +57,13 @@ internal sealed class BenchmarkRun(MeasuringOptions options, TimeBudget budget, 
         return 0;
     }
 
-    private static void WarnOfNoise(List<ScenarioResult> results)
+    private void WarnOfNoise(List<ScenarioResult> results)
     {
         int noisy = results.Count(result => result[MethodCatalog.Floor].Times.Spread > Noise || result[MethodCatalog.Dora].Times.Spread > Noise);
         if (noisy > 0)
         {
-            AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"In {noisy} of {results.Count} scenarios the floor's or DoRA's times spread by more than {Noise:p0}: the machine was busy, and their ratios mean little. --cpu-time leaves other programs' work out."));
+            string advice = options.Clock == Clocks.Wall ? " --cpu-time leaves other programs' work out." : string.Empty;
+            AnsiConsole.WriteLine(string.Create(CultureInfo.InvariantCulture, $"In {noisy} of {results.Count} scenarios the floor's or DoRA's times spread by more than {Noise:p0}: the machine was busy, and their ratios mean little.{advice}"));
         }
     }
 }
