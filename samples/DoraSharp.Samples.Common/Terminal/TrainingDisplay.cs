@@ -1,0 +1,45 @@
+using System.Diagnostics;
+using System.Globalization;
+using Spectre.Console;
+
+namespace DoraSharp.Samples;
+
+/// <summary>Shows how a training gets on: a live bar on a terminal, a line now and then where the output goes elsewhere.</summary>
+public sealed class TrainingDisplay(IAnsiConsole console)
+{
+    private static readonly TimeSpan LineInterval = TimeSpan.FromSeconds(5);
+
+    /// <summary>Does the work, which tells the display about each step, and returns its result.</summary>
+    public T Show<T>(string title, int steps, Func<Action<TrainingProgress>, T> work) =>
+        console.Profile.Out.IsTerminal && console.Profile.Capabilities.Ansi ? ShowBar(title, steps, work) : ShowLines(title, work);
+
+    private T ShowBar<T>(string title, int steps, Func<Action<TrainingProgress>, T> work) =>
+        console.Progress()
+            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new TrainingColumn())
+            .Start(context =>
+            {
+                ProgressTask task = context.AddTask(Markup.Escape(title), maxValue: steps);
+                return work(progress =>
+                {
+                    task.State.Update<TrainingProgress>(TrainingColumn.Key, _ => progress);
+                    task.Value = progress.Step;
+                });
+            });
+
+    private T ShowLines<T>(string title, Func<Action<TrainingProgress>, T> work)
+    {
+        Stopwatch sinceLine = Stopwatch.StartNew();
+        return work(progress =>
+        {
+            if (progress.Step == 1 || progress.Step == progress.Steps || sinceLine.Elapsed >= LineInterval)
+            {
+                sinceLine.Restart();
+                console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{title}  {progress.Step}/{progress.Steps}  {Describe(progress)}"));
+            }
+        });
+    }
+
+    internal static string Describe(TrainingProgress progress) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"loss {progress.Loss:F3}  {progress.TokensPerSecond,7:N0} tokens/s  {progress.Remaining:mm\\:ss} left");
+}
