@@ -15,6 +15,9 @@ public sealed class TokenStream
     /// <summary>The number of tokens.</summary>
     public int Length => ids.Length;
 
+    /// <summary>The highest id; -1 for an empty stream.</summary>
+    public long Highest => ids.Append(-1).Max();
+
     /// <summary>Encodes the documents, each with the special tokens that the tokenizer puts around a text.</summary>
     public static TokenStream Encode(HuggingFaceTokenizer tokenizer, IEnumerable<Document> documents) =>
         new([.. documents.SelectMany(document => tokenizer.Encode(document.Text, addSpecialTokens: true))]);

@@ -1,0 +1,35 @@
+using System.Globalization;
+using Spectre.Console;
+
+namespace DoraSharp.Samples.Quickstart;
+
+/// <summary>The comparison as a table: boxes on a terminal, Markdown elsewhere.</summary>
+public static class ResultTable
+{
+    /// <summary>Prints the table.</summary>
+    public static void Print(IAnsiConsole console, IEnumerable<MethodResult> results)
+    {
+        Table table = new() { Border = console.Profile.Out.IsTerminal ? TableBorder.Rounded : TableBorder.Markdown };
+        table.AddColumn("Method");
+        foreach (string heading in new[] { "Trainable", "Learning rate", "Loss before", "Loss after", "Seconds", "Peak MB" })
+        {
+            table.AddColumn(heading, column => column.RightAligned());
+        }
+
+        CultureInfo culture = CultureInfo.InvariantCulture;
+        foreach (MethodResult result in results)
+        {
+            table.AddRow(
+                Markup.Escape(result.Method.Title),
+                result.Trainable.ToString("N0", culture),
+                result.Method.LearningRate.ToString("0.####", culture),
+                result.Curve.Before.ToString("F3", culture),
+                result.Curve.After.ToString("F3", culture),
+                result.Curve.Duration.TotalSeconds.ToString("F1", culture),
+                result.PeakMegabytes.ToString("F0", culture));
+        }
+
+        console.Write(table);
+        console.WriteLine("Loss: nats per token of held-out text. Seconds: the training steps. Peak MB: highest rise of resident memory, model included.");
+    }
+}
