@@ -14,13 +14,12 @@ public static class Pretraining
     private const int HeldOutWindows = 128;
 
     /// <summary>Trains and writes the model; returns the exit code.</summary>
-    public static int Run(PretrainOptions options, IAnsiConsole console)
+    public static int Run(PretrainOptions options, TextSplit text, IAnsiConsole console)
     {
         torch.set_num_threads(options.Threads);
         torch.manual_seed(options.Seed);
         options.Output.Create();
 
-        TextSplit text = PretrainingText.Read();
         TokenizerFile.Write(
             BytePairTrainer.Train(text.Training.Select(document => document.Text), VocabularySize, Separator),
             Path.Combine(options.Output.FullName, "tokenizer.json"));
@@ -59,9 +58,9 @@ public static class Pretraining
     private static TrainingOptions Recipe(PretrainOptions options) => new()
     {
         Steps = options.Steps,
-        BatchSize = 8,
+        BatchSize = 4,
         WindowLength = WindowLength,
-        LearningRate = 4e-3,
+        LearningRate = 3e-3,
         Schedule = LearningRateSchedule.Cosine(warmup: Math.Min(100, options.Steps / 10), options.Steps, floor: 0.02),
         Seed = options.Seed,
         GradientNorm = 1,

@@ -14,5 +14,6 @@ Option<int> threads = new("--threads") { Description = "Threads for tensor opera
 RootCommand command = new("Trains Quickstart's base model on the documentation of the .NET class library.") { output, steps, seed, threads };
 command.SetAction(arguments => UserErrors.Report(() => Pretraining.Run(
     new PretrainOptions(arguments.GetRequiredValue(output), arguments.GetValue(steps), arguments.GetValue(seed), arguments.GetValue(threads)),
+    PretrainingText.Read(),
     AnsiConsole.Console)));
 return command.Parse(args).Invoke();

@@ -55,4 +55,72 @@ public static class QuickstartCommand
 
         return merged!.Passed ? 0 : ChecksFailed;
     }
+
+    private static void CheckNumbers(QuickstartOptions options)
+    {
+        if (options.Steps < 1 || options.Rank < 1)
+        {
+            throw new UserException($"--steps {options.Steps} and --rank {options.Rank} must be 1 or more");
+        }
+
+        if (!double.IsFinite(options.LearningRate) || options.LearningRate <= 0)
+        {
+            throw new UserException($"--learning-rate {options.LearningRate} must be a number above 0");
+        }
+    }
+
+    private static void CreateFolder(string folder)
+    {
+        try
+        {
+            Directory.CreateDirectory(folder);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException($"--output {folder}: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Says what is adapted to what; returns what the untouched model writes.</summary>
+    private static string Introduce(IAnsiConsole console, BaseModel baseModel, Comparison comparison, TextSample sample)
+    {
+        using LlamaForCausalLM model = baseModel.LoadWeights();
+        LlamaConfig shape = baseModel.Config;
+        console.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Llama of {model.parameters().Sum(parameter => parameter.numel()):N0} parameters ({shape.LayerCount} layers, width {shape.HiddenSize}), {comparison.Training.Length:N0} tokens of text to adapt to"));
+        return sample.Continue(model);
+    }
+
+    /// <summary>Compares a fresh model that loads the saved adapter with the trained one.</summary>
+    private static MergeResult CheckMerge(BaseModel baseModel, string adapterFolder, LlamaForCausalLM trained, TokenStream text, int seed)
+    {
+        using IDisposable noGradient = no_grad();
+        using Tensor probe = text.RandomWindows(new Random(seed), ProbeRows, Math.Min(ProbeTokens, baseModel.Config.MaxPositions));
+        using Tensor logits = trained.call(probe);
+        return MergeCheck.Run(baseModel, adapterFolder, probe, logits);
+    }
+
+    private static void PrintSamples(IAnsiConsole console, string before, string after)
+    {
+        foreach ((string title, string text) in new[] { ("Before", before), ("After DoRA", after) })
+        {
+            console.WriteLine();
+            console.WriteLine($"{title}: {text}");
+        }
+
+        console.WriteLine();
+    }
+
+    private static void PrintMerge(IAnsiConsole console, MergeResult result)
+    {
+        CultureInfo culture = CultureInfo.InvariantCulture;
+        Check(console, result.ReloadError <= MergeResult.Tolerance, string.Create(culture, $"the saved adapter in a fresh model gives the trained model's logits (relative error {result.ReloadError:0.0e+0})"));
+        Check(console, result.MaxRelativeError <= MergeResult.Tolerance, string.Create(culture, $"the merged model gives the adapted model's logits (relative error {result.MaxRelativeError:0.0e+0})"));
+        Check(console, result.IsPlain, "the merged model has the base model's modules and parameters, nothing else");
+        Check(console, result.TimeRatio <= MergeResult.SlowestRatio, string.Create(culture, $"the merged model runs at the base model's speed (time ratio {result.TimeRatio:F2})"));
+    }
+
+    private static void Check(IAnsiConsole console, bool passed, string what) =>
+        console.MarkupLine($"{(passed ? "[green]ok[/]    " : "[red]FAILED[/]")} {Markup.Escape(what)}");
 }

@@ -10,8 +10,8 @@ public static class ResultTable
     public static void Print(IAnsiConsole console, IEnumerable<MethodResult> results)
     {
         Table table = new() { Border = console.Profile.Out.IsTerminal ? TableBorder.Rounded : TableBorder.Markdown };
-        table.AddColumn("Method");
-        foreach (string heading in new[] { "Trainable", "Learning rate", "Loss before", "Loss after", "Seconds", "Peak MB" })
+        table.AddColumn("Method", column => column.NoWrap());
+        foreach (string heading in new[] { "Trainable", "Rate", "Before", "After", "Seconds", "Peak MB" })
         {
             table.AddColumn(heading, column => column.RightAligned());
         }
@@ -30,6 +30,7 @@ public static class ResultTable
         }
 
         console.Write(table);
-        console.WriteLine("Loss: nats per token of held-out text. Seconds: the training steps. Peak MB: highest rise of resident memory, model included.");
+        console.WriteLine("Before, after: loss on held-out text, nats per token. Seconds: the training steps.");
+        console.WriteLine("Peak MB: highest rise of resident memory, the model included.");
     }
 }

@@ -1,5 +1,4 @@
 using DoraSharp.Transformers;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Samples;

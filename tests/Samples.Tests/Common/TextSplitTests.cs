@@ -1,0 +1,53 @@
+namespace DoraSharp.Samples.Common;
+
+public class TextSplitTests
+{
+    [Fact]
+    public void HoldOut_SeveralDocumentsOfASource_TakesTheLastOnesOfEach()
+    {
+        Document[] documents =
+        [
+            .. Enumerable.Range(0, 10).Select(i => new Document("a", $"document {i}\n")),
+            .. Enumerable.Range(0, 20).Select(i => new Document("b", $"document {i % 10}\n")),
+        ];
+
+        TextSplit split = TextSplit.HoldOut(documents, 0.2);
+
+        split.Training.Should().Equal(documents[..8].Concat(documents[10..26]));
+        split.HeldOut.Should().Equal(documents[8..10].Concat(documents[26..]));
+    }
+
+    [Fact]
+    public void HoldOut_OneDocument_IsCutAtALine()
+    {
+        string text = string.Concat(Enumerable.Range(0, 100).Select(i => $"line {i:D2} of the text\n"));
+
+        TextSplit split = TextSplit.HoldOut([new Document("file", text)], 0.1);
+
+        split.HeldOut.Single().Text.Should().StartWith("line ");
+        split.HeldOut.Single().Text.Length.Should().BeInRange(text.Length / 12, text.Length / 10);
+        (split.Training.Single().Text + split.HeldOut.Single().Text).Should().Be(text);
+    }
+
+    [Fact]
+    public void HoldOut_OneLongLineOfEmoji_KeepsPairsTogether()
+    {
+        string text = string.Concat(Enumerable.Repeat("😀", 51));
+
+        TextSplit split = TextSplit.HoldOut([new Document("file", text)], 0.5);
+
+        (split.Training.Single().Text + split.HeldOut.Single().Text).Should().Be(text);
+        char.IsLowSurrogate(split.HeldOut.Single().Text[0]).Should().BeFalse();
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(double.NaN)]
+    public void HoldOut_NoProperFraction_IsRefused(double fraction)
+    {
+        Action split = () => TextSplit.HoldOut([new Document("file", "text")], fraction);
+
+        split.Should().Throw<ArgumentOutOfRangeException>();
+    }
+}
