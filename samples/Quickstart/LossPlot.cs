@@ -24,6 +24,7 @@ public static class LossPlot
             Add(plot, result, colors[index % colors.Length]);
         }
 
+        plot.Axes.Margins(horizontal: 0);
         plot.Title("Adapting the pretrained model");
         plot.XLabel("step");
         plot.YLabel("loss (nats per token)");
@@ -34,8 +35,9 @@ public static class LossPlot
     private static void Add(Plot plot, MethodResult result, Color color)
     {
         double[] steps = [.. Enumerable.Range(1, result.Curve.Training.Count)];
-        Scatter training = plot.Add.ScatterLine(steps, Smooth(result.Curve.Training), color.WithAlpha(0.35));
+        Scatter training = plot.Add.ScatterLine(steps, Smooth(result.Curve.Training), color.WithAlpha(0.5));
         training.LineWidth = 1;
+        training.LegendText = result.Method.Title + ", training batches";
         Scatter heldOut = plot.Add.Scatter(
             result.Curve.HeldOut.Select(point => (double)point.Step).ToArray(), result.Curve.HeldOut.Select(point => point.Loss).ToArray(), color);
         heldOut.LineWidth = 2;

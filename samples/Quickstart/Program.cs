@@ -3,6 +3,8 @@ using DoraSharp.Samples;
 using DoraSharp.Samples.Quickstart;
 using Spectre.Console;
 
+const int WidthOfFiles = 160;
+
 QuickstartOptions defaults = new();
 Option<string> model = new("--model") { Description = "Hugging Face folder of a Llama-family model (default: the bundled one)" };
 Option<string> data = new("--data") { Description = "Text file to adapt to (default: the documentation of ASP.NET Core in the .NET SDK)" };
@@ -34,4 +36,9 @@ command.SetAction(arguments => UserErrors.Report(() => QuickstartCommand.Run(
         Seed = arguments.GetValue(seed),
     },
     AnsiConsole.Console)));
+if (Console.IsOutputRedirected)
+{
+    AnsiConsole.Profile.Width = WidthOfFiles;
+}
+
 return command.Parse(args).Invoke();

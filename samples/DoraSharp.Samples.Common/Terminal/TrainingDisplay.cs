@@ -7,11 +7,15 @@ namespace DoraSharp.Samples;
 /// <summary>Shows how a training gets on: a live bar on a terminal, a line now and then where the output goes elsewhere.</summary>
 public sealed class TrainingDisplay(IAnsiConsole console)
 {
+    private const int TitleWidth = 16;
+
     private static readonly TimeSpan LineInterval = TimeSpan.FromSeconds(5);
 
     /// <summary>Does the work, which tells the display about each step, and returns its result.</summary>
     public T Show<T>(string title, int steps, Func<Action<TrainingProgress>, T> work) =>
-        console.Profile.Out.IsTerminal && console.Profile.Capabilities.Ansi ? ShowBar(title, steps, work) : ShowLines(title, work);
+        console.Profile.Out.IsTerminal && console.Profile.Capabilities.Ansi
+            ? ShowBar(title.PadRight(TitleWidth), steps, work)
+            : ShowLines(title.PadRight(TitleWidth), work);
 
     private T ShowBar<T>(string title, int steps, Func<Action<TrainingProgress>, T> work) =>
         console.Progress()

@@ -21,8 +21,8 @@ public class TerminalTests
 
         result.Should().Be(42);
         console.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Should().Equal(
-            "DoRA  1/3  loss 4.500    1,234 tokens/s  02:10 left",
-            "DoRA  3/3  loss 1.500    1,234 tokens/s  00:00 left");
+            "DoRA              1/3  loss 4.500    1,234 tokens/s  02:10 left",
+            "DoRA              3/3  loss 1.500    1,234 tokens/s  00:00 left");
     }
 
     [Fact]

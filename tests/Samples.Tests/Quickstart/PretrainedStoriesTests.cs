@@ -9,7 +9,7 @@ public class PretrainedStoriesTests
     [InlineData("full", 3.11)]
     [InlineData("lora", 3.22)]
     [InlineData("dora", 3.20)]
-    public void Comparison_Shakespeare_ReachesTheLossesOfPeft(string method, double peft)
+    public void Comparison_Shakespeare_GetsAsFarAsPeftInPython(string method, double peft)
     {
         QuickstartOptions options = new()
         {
@@ -25,6 +25,6 @@ public class PretrainedStoriesTests
         using AdaptationRun run = comparison.Run(FineTuningMethod.All(options).Single(candidate => candidate.Id == method));
 
         run.Result.Curve.Before.Should().BeApproximately(5.1, 0.2);
-        run.Result.Curve.After.Should().BeLessThan(3.4).And.BeApproximately(peft, 0.1);
+        run.Result.Curve.After.Should().BeLessThan(peft + 0.05);
     }
 }
