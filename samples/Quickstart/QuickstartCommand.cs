@@ -1,7 +1,6 @@
 using System.Globalization;
 using DoraSharp.Transformers;
 using Spectre.Console;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Samples.Quickstart;

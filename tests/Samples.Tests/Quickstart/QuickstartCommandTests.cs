@@ -55,7 +55,7 @@ public class QuickstartCommandTests
         string Fill(string text) => text.Replace("{empty}", empty, StringComparison.Ordinal).Replace("{bert}", bert, StringComparison.Ordinal)
             .Replace("{blank}", blank, StringComparison.Ordinal).Replace("{short}", brief, StringComparison.Ordinal);
 
-        (int exitCode, string error) = Main([.. Fill(arguments).Split(' '), .. arguments.Contains("--output", StringComparison.Ordinal)
+        (int exitCode, string error) = Invoke([.. Fill(arguments).Split(' '), .. arguments.Contains("--output", StringComparison.Ordinal)
             ? Array.Empty<string>()
             : ["--output", Path.Combine(folder.Path, "out")]]);
 
@@ -64,7 +64,7 @@ public class QuickstartCommandTests
         error.TrimEnd().Should().NotContain("\n").And.NotContain("   at ");
     }
 
-    private static (int ExitCode, string Error) Main(params string[] arguments)
+    private static (int ExitCode, string Error) Invoke(params string[] arguments)
     {
         TextWriter before = Console.Error;
         using StringWriter error = new(CultureInfo.InvariantCulture);
