@@ -24,8 +24,8 @@ public sealed class Comparison : IDisposable
         (this.baseModel, this.options, this.display) = (baseModel, options, display);
         windowLength = Math.Min(LongestWindow, baseModel.Config.MaxPositions);
         Training = baseModel.Encode(text.Training);
+        Training.RequireWindow(windowLength);
         heldOut = new HeldOutText(baseModel.Encode(text.HeldOut), HeldOutWindows, windowLength);
-        _ = Training.RandomWindows(new Random(options.Seed), 1, windowLength);
     }
 
     /// <summary>The tokens to train on.</summary>

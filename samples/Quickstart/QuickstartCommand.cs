@@ -20,8 +20,8 @@ public static class QuickstartCommand
         BaseModel baseModel = BaseModel.Open(options.Model);
         TextSplit text = AdaptationText.Read(options.Data);
         CreateFolder(options.Output);
-        TextSample sample = TextSample.From(baseModel.Tokenizer, text);
         using Comparison comparison = new(baseModel, text, options, new TrainingDisplay(console));
+        TextSample sample = TextSample.From(baseModel.Tokenizer, text);
         string before = Introduce(console, baseModel, comparison, sample);
 
         List<MethodResult> results = [];

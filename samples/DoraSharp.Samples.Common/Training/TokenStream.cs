@@ -24,7 +24,7 @@ public sealed class TokenStream
     /// <summary>Windows from random places: ids of shape [count, length], int64.</summary>
     public Tensor RandomWindows(Random random, int count, int length)
     {
-        Require(length);
+        RequireWindow(length);
         return Windows(Enumerable.Range(0, count).Select(_ => random.Next(ids.Length - length + 1)), count, length);
     }
 
@@ -34,9 +34,19 @@ public sealed class TokenStream
     /// </summary>
     public Tensor SpreadWindows(int count, int length)
     {
-        Require(length);
+        RequireWindow(length);
         int windows = Math.Min(count, ids.Length / length);
         return Windows(Enumerable.Range(0, windows).Select(i => (int)((long)i * (ids.Length - length) / Math.Max(1, windows - 1))), windows, length);
+    }
+
+    /// <summary>Refuses a stream that is shorter than a window.</summary>
+    /// <exception cref="UserException">There are too few tokens.</exception>
+    public void RequireWindow(int length)
+    {
+        if (ids.Length < length)
+        {
+            throw new UserException($"the text is too short: {ids.Length} tokens, but one window takes {length}");
+        }
     }
 
     private Tensor Windows(IEnumerable<int> starts, int count, int length)
@@ -49,13 +59,5 @@ public sealed class TokenStream
         }
 
         return tensor(batch, count, length);
-    }
-
-    private void Require(int length)
-    {
-        if (ids.Length < length)
-        {
-            throw new UserException($"the text is too short: {ids.Length} tokens, but one window takes {length}");
-        }
     }
 }
