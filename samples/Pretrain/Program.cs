@@ -8,7 +8,7 @@ Option<DirectoryInfo> output = new("--output")
     Description = "Folder to write the model to",
     DefaultValueFactory = _ => new DirectoryInfo(Path.Combine("samples", "Quickstart", "model")),
 };
-Option<int> steps = new("--steps") { Description = "Optimizer steps", DefaultValueFactory = _ => 5000 };
+Option<int> steps = new("--steps") { Description = "Optimizer steps", DefaultValueFactory = _ => 5500 };
 Option<int> seed = new("--seed") { Description = "Seed of the weights and of the batches", DefaultValueFactory = _ => 1 };
 Option<int> threads = new("--threads") { Description = "Threads for tensor operations", DefaultValueFactory = _ => 2 };
 RootCommand command = new("Trains Quickstart's base model on the documentation of the .NET class library.") { output, steps, seed, threads };
