@@ -114,6 +114,13 @@ public sealed class AdapterStack : nn.Module
     /// <remarks>Computed in float64 by blocks of rows. No gradient.</remarks>
     public Tensor EffectiveWeight()
     {
+        if (active.Length == 0)
+        {
+            using var noGrad = no_grad();
+            using Tensor dense = weight.Dense();
+            return dense.clone();
+        }
+
         ScalarType dtype = weight.DType;
         return weight.ByRowBlocks(ScalarType.Float64, (rows, first) =>
             active.Aggregate(rows, (v, name) => adapters[name].FoldRows(v, first, weight)).to(dtype));

@@ -23,13 +23,19 @@ internal sealed class DenseWeight(Linear layer) : FrozenWeight
     public override Tensor Rows(long first, long count, ScalarType dtype)
     {
         using Tensor rows = layer.weight.narrow(0, first, count);
-        return rows.to(dtype, copy: true);
+        return rows.to(dtype);
     }
 
     public override Tensor Rows(Tensor indices, ScalarType dtype)
     {
         using Tensor rows = layer.weight.index_select(0, indices);
-        return rows.to(dtype, copy: true);
+        return rows.to(dtype);
+    }
+
+    public override Tensor Project(Tensor a)
+    {
+        using var noGrad = no_grad();
+        return a.dtype == DType ? nn.functional.linear(layer.weight, a) : base.Project(a);
     }
 
     public override Tensor Dense() => layer.weight.alias();

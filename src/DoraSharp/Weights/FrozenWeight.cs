@@ -34,7 +34,7 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>W x, without bias: [..., in] to [..., out], in x's dtype, differentiable in x.</summary>
     public abstract Tensor Product(Tensor x);
 
-    /// <summary>A dense copy of <paramref name="count"/> rows from <paramref name="first"/> on, [count, in].</summary>
+    /// <summary><paramref name="count"/> dense rows from <paramref name="first"/> on, [count, in]: to read, for they may be W's own memory.</summary>
     public abstract Tensor Rows(long first, long count, ScalarType dtype);
 
     /// <summary>A dense copy of the rows with the given indices (int64 [n]), [n, in].</summary>
@@ -47,7 +47,7 @@ internal abstract class FrozenWeight : IDisposable
     public abstract void Overwrite(Tensor dense);
 
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
-    public Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
+    public virtual Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
 
     /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change.</summary>
     public Tensor SquaredRowNorms() =>
@@ -56,7 +56,7 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>Runs <paramref name="map"/> over blocks of rows in <paramref name="dtype"/> and joins the results along the rows.</summary>
     public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, Tensor> map) => ByRowBlocks(dtype, (block, _) => map(block));
 
-    /// <summary>The same; <paramref name="map"/> also gets the index of the block's first row. It may change the block in place.</summary>
+    /// <summary>The same; <paramref name="map"/> also gets the index of the block's first row.</summary>
     public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, long, Tensor> map)
     {
         using var noGrad = no_grad();
