@@ -1,6 +1,7 @@
 using DoraSharp.Transformers;
 using TorchSharp;
 using TorchSharp.Modules;
+using static TorchSharp.torch;
 
 namespace DoraSharp.Samples.Quickstart;
 
@@ -26,6 +27,7 @@ public sealed class Comparison : IDisposable
         Training = baseModel.Encode(text.Training);
         Training.RequireWindow(windowLength);
         heldOut = new HeldOutText(baseModel.Encode(text.HeldOut), HeldOutWindows, windowLength);
+        WarmUp();
     }
 
     /// <summary>The tokens to train on.</summary>
@@ -36,7 +38,7 @@ public sealed class Comparison : IDisposable
     {
         using PeakMemory memory = new();
         LlamaForCausalLM model = baseModel.LoadWeights();
-        torch.manual_seed(options.Seed);
+        manual_seed(options.Seed);
         AdaptedModel? adapted = method.Prepare(model);
         Parameter[] parameters = [.. adapted?.TrainableParameters() ?? model.parameters()];
         TrainingCurve curve = display.Show(
@@ -46,6 +48,15 @@ public sealed class Comparison : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => heldOut.Dispose();
+
+    /// <summary>Makes the native libraries set up what they set up once, so that the first method doesn't pay for all.</summary>
+    private void WarmUp()
+    {
+        using LlamaForCausalLM model = baseModel.LoadWeights();
+        using DisposeScope scope = NewDisposeScope();
+        Tensor batch = Training.RandomWindows(new Random(options.Seed), BatchSize, windowLength);
+        CausalLanguageModel.Loss(model.call(batch), batch).backward();
+    }
 
     private TrainingOptions Recipe(FineTuningMethod method) => new()
     {

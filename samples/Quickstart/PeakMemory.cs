@@ -19,6 +19,7 @@ public sealed class PeakMemory : IDisposable
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         ReturnFreedMemory();
         highest = start = Environment.WorkingSet;
         timer = new Timer(_ => Look(), null, Interval, Interval);

@@ -16,7 +16,7 @@ public sealed record QuickstartOptions
     public string? Json { get; init; }
 
     /// <summary>Optimizer steps of each method.</summary>
-    public int Steps { get; init; } = 100;
+    public int Steps { get; init; } = 120;
 
     /// <summary>The rank of the adapters; their alpha is twice that.</summary>
     public int Rank { get; init; } = 8;

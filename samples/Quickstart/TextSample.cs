@@ -11,7 +11,7 @@ public sealed class TextSample(HuggingFaceTokenizer tokenizer, string prompt)
 
     /// <summary>Takes the first words of held-out text.</summary>
     public static TextSample From(HuggingFaceTokenizer tokenizer, TextSplit text) =>
-        new(tokenizer, string.Join(' ', text.HeldOut[0].Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Take(PromptWords)));
+        new(tokenizer, string.Join(' ', text.HeldOut[text.HeldOut.Count / 2].Text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Take(PromptWords)));
 
     /// <summary>The words that are continued.</summary>
     public string Prompt => prompt;
