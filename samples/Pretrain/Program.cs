@@ -3,6 +3,7 @@ using DoraSharp.Samples;
 using DoraSharp.Samples.Pretrain;
 using Spectre.Console;
 
+OpenMp.LetWaitingThreadsSleep();
 Option<DirectoryInfo> output = new("--output")
 {
     Description = "Folder to write the model to",

@@ -5,6 +5,7 @@ using Spectre.Console;
 
 const int WidthOfFiles = 160;
 
+OpenMp.LetWaitingThreadsSleep();
 QuickstartOptions defaults = new();
 Option<string> model = new("--model") { Description = "Hugging Face folder of a Llama-family model (default: the bundled one)" };
 Option<string> data = new("--data") { Description = "Text file to adapt to (default: the documentation of ASP.NET Core in the .NET SDK)" };

@@ -7,8 +7,9 @@ internal static class ReadmeExample
 {
     public static (Tensor Before, Tensor Adapted, Tensor Merged) Run(string folder)
     {
-        (Tensor input, Tensor target) = (randn(64, 32), randint(10, 64, ScalarType.Int64));
         // <readme>
+        // using DoraSharp; using static TorchSharp.torch;
+        var (input, target) = (randn(64, 32), randint(10, 64, ScalarType.Int64));
         var model = nn.Sequential(nn.Linear(32, 128), nn.GELU(), nn.Linear(128, 10)); // any TorchSharp model
         var before = model.call(input);
 
