@@ -7,7 +7,14 @@ public class AdaptedLlamaTests
 {
     private static readonly LlamaConfig Config = new()
     {
-        VocabSize = 97, HiddenSize = 48, IntermediateSize = 80, LayerCount = 2, HeadCount = 6, KeyValueHeadCount = 2, MaxPositions = 64, TieWordEmbeddings = false,
+        VocabSize = 97,
+        HiddenSize = 48,
+        IntermediateSize = 80,
+        LayerCount = 2,
+        HeadCount = 6,
+        KeyValueHeadCount = 2,
+        MaxPositions = 64,
+        TieWordEmbeddings = false,
     };
 
     [Theory]
