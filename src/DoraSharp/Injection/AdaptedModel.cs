@@ -45,6 +45,8 @@ public sealed class AdaptedModel : IDisposable
         }
     }
 
+    internal IReadOnlyList<InstalledLayer> InstalledLayers => installation.Layers;
+
     /// <summary>True while the adapters are folded into the base weights.</summary>
     public bool IsMerged => !unloaded && installation.Layers.Any(layer => layer.Stack.IsMerged);
 
