@@ -19,7 +19,12 @@ public static class QuickstartCommand
         CheckNumbers(options);
         BaseModel baseModel = BaseModel.Open(options.Model);
         TextSplit text = AdaptationText.Read(options.Data);
-        CreateFolder(options.Output);
+        CreateFolder("--output", options.Output);
+        if (options.Json is { } figures)
+        {
+            CreateFolder("--json", Path.GetDirectoryName(Path.GetFullPath(figures))!);
+        }
+
         using Comparison comparison = new(baseModel, text, options, new TrainingDisplay(console));
         TextSample sample = TextSample.From(baseModel.Tokenizer, text);
         string before = Introduce(console, baseModel, comparison, sample);
@@ -47,9 +52,9 @@ public static class QuickstartCommand
         console.WriteLine($"Loss plot: {plot}");
         console.WriteLine($"DoRA adapter: {adapterFolder}");
         PrintMerge(console, merged!);
-        if (options.Json is { } json)
+        if (options.Json is not null)
         {
-            ResultFile.Write(json, results, merged!);
+            ResultFile.Write(options.Json, results, merged!);
         }
 
         return merged!.Passed ? 0 : ChecksFailed;
@@ -68,7 +73,7 @@ public static class QuickstartCommand
         }
     }
 
-    private static void CreateFolder(string folder)
+    private static void CreateFolder(string option, string folder)
     {
         try
         {
@@ -76,7 +81,7 @@ public static class QuickstartCommand
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"--output {folder}: {e.Message}", e);
+            throw new UserException($"{option} {folder}: {e.Message}", e);
         }
     }
 

@@ -18,12 +18,12 @@ public sealed record TextSplit(IReadOnlyList<Document> Training, IReadOnlyList<D
         foreach (IGrouping<string, Document> source in documents.GroupBy(document => document.Source, StringComparer.Ordinal))
         {
             Document[] pieces = [.. source];
+            long remaining = (long)(pieces.Sum(piece => (long)piece.Text.Length) * (1 - fraction));
             if (pieces is [Document single])
             {
-                pieces = Cut(single, (int)(single.Text.Length * (1 - fraction)));
+                pieces = Cut(single, (int)remaining);
             }
 
-            double remaining = pieces.Sum(piece => (double)piece.Text.Length) * (1 - fraction);
             foreach (Document piece in pieces)
             {
                 (remaining > 0 ? training : heldOut).Add(piece);

@@ -29,6 +29,18 @@ public class TextSplitTests
         (split.Training.Single().Text + split.HeldOut.Single().Text).Should().Be(text);
     }
 
+    [Theory]
+    [InlineData(9)]
+    [InlineData(103)]
+    [InlineData(1117)]
+    public void HoldOut_OneLongLine_IsCutInIt(int length)
+    {
+        TextSplit split = TextSplit.HoldOut([new Document("file", new string('a', length))], 0.1);
+
+        split.Training.Single().Text.Should().HaveLength(length * 9 / 10);
+        split.HeldOut.Single().Text.Should().HaveLength(length - (length * 9 / 10));
+    }
+
     [Fact]
     public void HoldOut_OneLongLineOfEmoji_KeepsPairsTogether()
     {

@@ -15,7 +15,7 @@ public class QuickstartCommandTests
         {
             Data = folder.Write("text.txt", Text()),
             Output = Path.Combine(folder.Path, "out"),
-            Json = Path.Combine(folder.Path, "figures.json"),
+            Json = Path.Combine(folder.Path, "new", "figures.json"),
             Steps = 3,
             Rank = 4,
         };
@@ -41,6 +41,7 @@ public class QuickstartCommandTests
         { "--steps 0", "--steps 0 and --rank 8 must be 1 or more" },
         { "--learning-rate -1", "--learning-rate -1 must be a number above 0" },
         { "--output {blank}", "--output {blank}: *" },
+        { "--json {blank}/figures.json", "--json {blank}: *" },
     };
 
     [Theory]
