@@ -48,6 +48,7 @@ public sealed class AdapterStack : nn.Module
     /// <param name="options">LoRA, or DoRA with <see cref="LoraOptions.UseDora"/>.</param>
     /// <exception cref="ArgumentException">The name is taken or not allowed.</exception>
     /// <exception cref="InvalidOperationException">The stack is merged.</exception>
+    /// <exception cref="NotSupportedException">The base weight's dtype cannot be adapted.</exception>
     public void Add(string name, LoraOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -157,8 +158,9 @@ public sealed class AdapterStack : nn.Module
 
     /// <summary>The adapted output for the base layer's output z = W x + b; z itself where nothing is to be done.</summary>
     /// <param name="x">The layer's input, [..., in].</param>
-    /// <param name="z">The base layer's output, [..., out]; disposed where another tensor is returned.</param>
-    internal Tensor Apply(Tensor x, Tensor z)
+    /// <param name="z">The base layer's output, [..., out].</param>
+    /// <param name="ownsOutput">Whether nobody else can hold z, so that it is disposed where another tensor is returned.</param>
+    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput)
     {
         Uses++;
         if (!Enabled || IsMerged || active.Length == 0)
@@ -167,11 +169,13 @@ public sealed class AdapterStack : nn.Module
         }
 
         using var scope = NewDisposeScope();
-        ScalarType dtype = adapters[active[0]].DType;
-        Tensor input = x.reshape(-1, weight.Inputs).to(dtype);
-        Tensor y = z.reshape(-1, weight.Outputs).to(dtype);
-        Tensor result = Fold(y, input, active.Length, weight.Bias, training).to(z.dtype).reshape(z.shape).MoveToOuterDisposeScope();
-        z.Dispose();
+        Tensor y = Fold(z.reshape(-1, weight.Outputs), x.reshape(-1, weight.Inputs), active.Length, weight.Bias, training);
+        Tensor result = y.to(z.dtype).reshape(z.shape).MoveToOuterDisposeScope();
+        if (ownsOutput)
+        {
+            z.Dispose();
+        }
+
         return result;
     }
 
@@ -193,8 +197,8 @@ public sealed class AdapterStack : nn.Module
     /// <summary>Puts a merged weight in place of the base weight; the stack takes over the copy of the original.</summary>
     internal void ReplaceWeight(Tensor merged, OriginalWeight keep)
     {
-        original = keep;
         weight.Overwrite(merged);
+        original = keep;
     }
 
     /// <summary>Makes a merge final: the way back is given up.</summary>
@@ -202,6 +206,16 @@ public sealed class AdapterStack : nn.Module
     {
         original?.Dispose();
         original = null;
+    }
+
+    /// <summary>Throws unless the stack can be merged.</summary>
+    internal void RefuseMerge()
+    {
+        RefuseIfMerged("merge");
+        if (!Enabled)
+        {
+            throw new InvalidOperationException("Cannot merge while the adapters are switched off; dispose the scope that Disable() returned first.");
+        }
     }
 
     internal void RefuseIfMerged(string action)
@@ -229,7 +243,8 @@ public sealed class AdapterStack : nn.Module
         for (int i = 0; i < steps; i++)
         {
             int before = i;
-            y = adapters[active[i]].FoldOutput(y, x, new(weight, bias, drops, other => Product(other, before)));
+            Adapter adapter = adapters[active[i]];
+            y = adapter.FoldOutput(y.to(adapter.DType), x.to(adapter.DType), new(weight, bias, drops, other => Product(other, before)));
         }
 
         return y;
@@ -239,11 +254,15 @@ public sealed class AdapterStack : nn.Module
     private Tensor Product(Tensor x, int steps)
     {
         // The base gets the input in its own dtype, as it got the layer's.
-        Tensor product = weight.Product(x.to(weight.DType)).to(x.dtype);
-        return Fold(product, x, steps, bias: null, drops: false);
+        Tensor product = weight.Product(x.to(weight.DType));
+        return Fold(product, x, steps, bias: null, drops: false).to(x.dtype);
     }
 
-    private void Invalidate()
+    /// <summary>
+    /// Forgets the norms that are kept. Needed only after writing into the memory of W, A or B by other means than tensor
+    /// operations, such as <c>tensor.data&lt;float&gt;()[0] = 1</c>: everything else is noticed.
+    /// </summary>
+    public void Invalidate()
     {
         weight.Invalidate();
         foreach (Adapter adapter in adapters.Values)

@@ -64,6 +64,18 @@ public class LoraAdapter : Adapter
     /// <summary>Whether this adapter's dropout acts now.</summary>
     private protected bool Drops(FoldContext fold) => fold.Drops && Options.Dropout > 0;
 
+    /// <summary>Throws unless a layer can be adapted.</summary>
+    /// <exception cref="NotSupportedException">Its dtype cannot be adapted.</exception>
+    /// <exception cref="ArgumentException">It has no input or no output features.</exception>
+    internal static void CheckBase(Linear layer)
+    {
+        _ = ParameterType(layer.weight.dtype);
+        if (layer.weight.numel() == 0)
+        {
+            throw new ArgumentException($"The layer maps {layer.in_features} to {layer.out_features} features; there is nothing to adapt.", nameof(layer));
+        }
+    }
+
     /// <summary>Half-precision weights are adapted in float32: an update is below half their unit in the last place.</summary>
     private static ScalarType ParameterType(ScalarType weight) => weight switch
     {

@@ -33,9 +33,10 @@ public sealed class AdaptedModel : IDisposable
     public LoraOptions Options { get; }
 
     /// <summary>What was adapted, by which route, and what matched nothing.</summary>
-    public InjectionReport Report { get; }
+    public InjectionReport Report { get; private set; }
 
     /// <summary>The adapted layers' adapters, by path, in model order.</summary>
+    /// <exception cref="ObjectDisposedException">The adapters were taken out of the model.</exception>
     public IReadOnlyList<KeyValuePair<string, AdapterStack>> Layers
     {
         get
@@ -47,7 +48,7 @@ public sealed class AdaptedModel : IDisposable
 
     internal IReadOnlyList<InstalledLayer> InstalledLayers => installation.Layers;
 
-    /// <summary>True while the adapters are folded into the base weights.</summary>
+    /// <summary>True while the adapters of one layer or more are folded into its base weight.</summary>
     public bool IsMerged => !unloaded && installation.Layers.Any(layer => layer.Stack.IsMerged);
 
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
@@ -67,10 +68,12 @@ public sealed class AdaptedModel : IDisposable
     {
         injection ??= new();
         using PeftFolder file = PeftFolder.Read(folder, injection.AdapterName);
+        AdapterTensors.RefuseRanksAboveTheFiles(InjectionPlan.Make(model, file.Options, injection).Sites, file);
         AdaptedModel adapted = AdapterInjector.Inject(model, file.Options, injection);
         try
         {
             adapted.CopyFrom(file);
+            adapted.Report = adapted.Report with { Warnings = file.Warnings };
             return adapted;
         }
         catch
@@ -119,6 +122,7 @@ public sealed class AdaptedModel : IDisposable
 
     /// <summary>Switches the adapters off until the returned scope is disposed: the model gives the base model's output.</summary>
     /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
+    /// <exception cref="ObjectDisposedException">The adapters were taken out of the model.</exception>
     public IDisposable Disable()
     {
         foreach ((_, AdapterStack stack) in Layers)
@@ -136,6 +140,7 @@ public sealed class AdaptedModel : IDisposable
     /// </exception>
     public void Merge(bool safe = true)
     {
+        RefuseIfUnloaded();
         TiedWeights.Refuse(Model, installation.Layers);
         MergePlan.Run(Layers, safe);
     }
@@ -144,7 +149,12 @@ public sealed class AdaptedModel : IDisposable
     /// <exception cref="InvalidOperationException">The adapters are not merged.</exception>
     public void Unmerge()
     {
-        foreach ((_, AdapterStack stack) in Layers)
+        if (!IsMerged)
+        {
+            throw new InvalidOperationException("The adapters are not merged.");
+        }
+
+        foreach ((_, AdapterStack stack) in Layers.Where(layer => layer.Value.IsMerged))
         {
             stack.Unmerge();
         }
@@ -158,11 +168,9 @@ public sealed class AdaptedModel : IDisposable
     /// <exception cref="InvalidOperationException">As for <see cref="Merge"/>; nothing was changed.</exception>
     public void MergeAndUnload(bool safe = true)
     {
-        if (!IsMerged)
-        {
-            Merge(safe);
-        }
-
+        RefuseIfUnloaded();
+        TiedWeights.Refuse(Model, installation.Layers);
+        MergePlan.Run([.. Layers.Where(layer => !layer.Value.IsMerged)], safe);
         foreach ((_, AdapterStack stack) in Layers)
         {
             stack.ForgetOriginal();

@@ -23,13 +23,28 @@ internal sealed class AdapterTensors
     /// <summary>The parameters as tensors of a file, in model order. They stay the model's.</summary>
     public IEnumerable<PeftTensor> ToFile() => parameters.Select(p => new PeftTensor(p.Path, p.Part, p.Parameter));
 
+    /// <summary>
+    /// Compares the ranks that a configuration asks for with the file's tensors before anything of that size is made.
+    /// </summary>
+    /// <exception cref="InvalidDataException">A layer's rank is above that of every tensor in the file.</exception>
+    public static void RefuseRanksAboveTheFiles(IReadOnlyList<PlannedSite> sites, PeftFolder folder)
+    {
+        long largest = folder.Tensors.Where(tensor => tensor.Part == "lora_A.weight").Select(tensor => tensor.Value.shape[0]).DefaultIfEmpty(0).Max();
+        if (sites.FirstOrDefault(site => site.Options.Rank > largest) is { } site)
+        {
+            throw new InvalidDataException(
+                $"The configuration in '{folder.Path}' asks for rank {site.Options.Rank} at {site.Node.Path}; the largest in the file of tensors is {largest}. Nothing was loaded.");
+        }
+    }
+
     /// <summary>Copies a file's values, or throws and changes nothing.</summary>
-    /// <exception cref="InvalidDataException">Tensors are missing, unexpected or misshapen; the message names them.</exception>
+    /// <exception cref="InvalidDataException">Tensors are missing, unexpected, misshapen or not finite; the message names them.</exception>
     public void CopyFrom(PeftFolder folder)
     {
         Dictionary<string, Tensor> given = folder.Tensors.ToDictionary(tensor => tensor.Name, tensor => tensor.Value, StringComparer.Ordinal);
         List<string> missing = [];
         List<string> misshapen = [];
+        List<string> notFinite = [];
         List<(Parameter To, Tensor From)> copies = [];
         foreach ((string path, string part, Parameter parameter) in parameters)
         {
@@ -42,13 +57,17 @@ internal sealed class AdapterTensors
             {
                 misshapen.Add($"{name} is [{string.Join(", ", value.shape)}], the model's is [{string.Join(", ", parameter.shape)}]");
             }
+            else if (!Finite.All(value))
+            {
+                notFinite.Add(name);
+            }
             else
             {
                 copies.Add((parameter, value));
             }
         }
 
-        string problems = Problem("missing", missing) + Problem("unexpected", [.. given.Keys]) + Problem("of another shape", misshapen);
+        string problems = Problem("missing", missing) + Problem("unexpected", [.. given.Keys]) + Problem("of another shape", misshapen) + Problem("not finite", notFinite);
         if (problems.Length > 0)
         {
             throw new InvalidDataException($"The adapter in '{folder.Path}' does not fit the model.{problems} Nothing was loaded.");

@@ -20,12 +20,16 @@ public sealed record InjectionOptions
     /// <summary>
     /// A forward pass on a sample input, such as <c>() =&gt; model.call(sample)</c>, that returns the model's output.
     /// With it the injector sees how the model invokes its layers, chooses the route for sealed fields, and afterwards
-    /// makes sure that every adapter is reached. It may run several times.
+    /// makes sure that every adapter is reached. It may run several times; what it makes is disposed afterwards, and state
+    /// that a forward pass changes (a batch norm's running statistics in training mode, the random generator) stays changed.
     /// </summary>
     /// <value><see langword="null"/> by default: nothing is tried out.</value>
     public Func<Tensor>? Probe { get; init; }
 
-    /// <summary>The route for layers whose field is declared as the sealed <c>Linear</c>, where no probe is to decide it.</summary>
+    /// <summary>
+    /// The route for layers whose field is declared as the sealed <c>Linear</c>, where no probe is to decide it. Without a
+    /// probe nothing shows a wrong choice: a hook on a layer that is invoked by <c>forward</c> does nothing.
+    /// </summary>
     /// <value><see langword="null"/> by default: the probe decides, and without a probe such layers are refused.</value>
     public InjectionRoute? SealedRoute
     {

@@ -14,9 +14,15 @@ internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnly
     /// <exception cref="InvalidOperationException">The model is adapted already.</exception>
     public static InjectionPlan Make(nn.Module model, LoraOptions options, InjectionOptions injection)
     {
+        if (model is Linear)
+        {
+            throw new ArgumentException($"The model is itself a linear layer, which nothing holds: wrap it by {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
+        }
+
         if (model is AdaptedLinear or AdapterStack || model.modules().Any(m => m is AdapterStack))
         {
-            throw new InvalidOperationException("The model is adapted already. Take its adapters out first (Unload or MergeAndUnload on its AdaptedModel).");
+            throw new InvalidOperationException(
+                "The model is adapted already. Take its adapters out first: Unload or MergeAndUnload on its AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
         }
 
         ModuleTree tree = ModuleTree.Of(model);

@@ -10,6 +10,9 @@ namespace DoraSharp;
 /// <param name="TotalParameterCount">The number of scalars in the model, adapters included.</param>
 public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnlyList<string> LeftAlone, IReadOnlyList<string> Unmatched, long TotalParameterCount)
 {
+    /// <summary>What was odd but accepted in an adapter's files, one sentence each; empty for a fresh adapter.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
+
     /// <summary>The number of scalars that train.</summary>
     public long TrainableParameterCount => Sites.Sum(site => site.TrainableParameterCount);
 
@@ -36,6 +39,11 @@ public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnly
         foreach (string entry in Unmatched)
         {
             text.AppendLine(culture, $"matched nothing: {entry}");
+        }
+
+        foreach (string warning in Warnings)
+        {
+            text.AppendLine(culture, $"warning: {warning}");
         }
 
         double share = TotalParameterCount == 0 ? 0 : 100.0 * TrainableParameterCount / TotalParameterCount;

@@ -58,11 +58,6 @@ internal sealed class Installation : IDisposable
         AdaptedLinear wrapper = new(site.Layer, ownsBase: true);
         undo.Push(() =>
         {
-            foreach (ModuleSlot slot in site.Slots)
-            {
-                slot.Set(site.Layer);
-            }
-
             // The model, and with it the layer, may have been disposed before its handle.
             if (!site.Layer.weight.IsInvalid)
             {
@@ -75,6 +70,7 @@ internal sealed class Installation : IDisposable
         foreach (ModuleSlot slot in site.Slots)
         {
             slot.Set(wrapper);
+            undo.Push(() => slot.Set(site.Layer));
         }
 
         return wrapper.Adapters;
@@ -82,12 +78,18 @@ internal sealed class Installation : IDisposable
 
     private AdapterStack Attach(PlannedSite site, RouteChoice choice, Dictionary<nn.Module, WeightSubstitution> substitutions)
     {
+        LoraAdapter.CheckBase(site.Layer);
         AdapterStack stack = new(new DenseWeight(site.Layer));
         stack.train(site.Layer.training);
 
         // A child of a Linear would not follow model.to(...), so the adapters become a sibling.
         nn.Module owner = site.Node.Owner;
         string name = $"{site.Node.Name}_adapters";
+        if (owner.named_children().Any(child => child.name == name))
+        {
+            throw new InvalidOperationException($"The adapters of {site.Node.Path} would be registered beside it as '{name}', but there is such a module already. Nothing was changed.");
+        }
+
         ModuleInternals.Children(owner).Add(name, stack);
         undo.Push(() =>
         {
@@ -96,7 +98,7 @@ internal sealed class Installation : IDisposable
         });
         if (choice.Route == InjectionRoute.Hook)
         {
-            var hook = site.Layer.register_forward_hook((_, x, z) => stack.Apply(x, z));
+            var hook = site.Layer.register_forward_hook((_, x, z) => stack.Apply(x, z, ownsOutput: !ModuleInternals.OutputIsSeen(site.Layer, own: 1)));
             undo.Push(hook.remove);
             return stack;
         }

@@ -17,6 +17,11 @@ internal static class ModuleInternals
     /// <summary>The native tensor behind a tensor object.</summary>
     public static ref nint Handle(Tensor tensor) => ref HandleOf(tensor);
 
+    /// <summary>Whether a forward hook of somebody else sees the layer's output, and so may keep it.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="own">How many hooks are this library's.</param>
+    public static bool OutputIsSeen(Linear layer, int own) => Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(layer).Count > own;
+
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "handle")]
     private static extern ref nint HandleOf(Tensor tensor);
 
@@ -25,4 +30,11 @@ internal static class ModuleInternals
 
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_weight")]
     private static extern ref Parameter WeightOf(Linear layer);
+
+    // An accessor of a generic class's field must be generic in the same way.
+    private static class Hooks<TBefore, TAfter>
+    {
+        [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "post_hooks")]
+        public static extern ref Dictionary<string, TAfter> AfterForward(nn.HookableModule<TBefore, TAfter> module);
+    }
 }

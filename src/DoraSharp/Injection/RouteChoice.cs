@@ -16,13 +16,13 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
     public static RouteChoice[] For(nn.Module model, IReadOnlyList<PlannedSite> sites, InjectionOptions injection)
     {
         PlannedSite[] sealedSites = [.. sites.Where(site => site.SealedSlots.Any())];
-        HashSet<nn.Module>? called = sealedSites.Length > 0 && injection is { Probe: not null, SealedRoute: null }
-            ? CalledModules(sealedSites, injection.Probe)
+        InvocationProbe? seen = sealedSites.Length > 0 && injection is { Probe: not null, SealedRoute: null }
+            ? InvocationProbe.Run(sealedSites, injection.Probe)
             : null;
-        return [.. sites.Select(site => site.SealedSlots.FirstOrDefault() is { } slot ? ForSealed(model, site, slot, injection, called) : new(InjectionRoute.Replace))];
+        return [.. sites.Select(site => site.SealedSlots.FirstOrDefault() is { } slot ? ForSealed(model, site, slot, injection, seen) : new(InjectionRoute.Replace))];
     }
 
-    private static RouteChoice ForSealed(nn.Module model, PlannedSite site, ModuleSlot slot, InjectionOptions injection, HashSet<nn.Module>? called)
+    private static RouteChoice ForSealed(nn.Module model, PlannedSite site, ModuleSlot slot, InjectionOptions injection, InvocationProbe? seen)
     {
         switch (injection.SealedRoute)
         {
@@ -32,55 +32,32 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
                 return new(InjectionRoute.SubstituteWeight, model);
         }
 
-        if (called is null)
+        if (seen is null)
         {
             throw new InvalidOperationException(
-                $"{site.Node.Path} is held by {slot.Description}, declared as {slot.DeclaredType.Name}, which is sealed: whether a hook reaches it depends on " +
+                $"{site.Node.Path} is held by {slot.Description}, which cannot hold a wrapper ({slot.DeclaredType.Name} is sealed): whether a hook reaches it depends on " +
                 "how the model invokes it. Pass InjectionOptions.Probe (a forward on a sample input) so that this can be seen, or set " +
                 "InjectionOptions.SealedRoute, or declare the field as Module<Tensor, Tensor>. Nothing was changed.");
         }
 
-        if (called.Contains(site.Layer))
+        bool forwarded = seen.Forwarded.Contains(site.Layer);
+        if (seen.Called.Contains(site.Layer) && !forwarded)
         {
             return new(InjectionRoute.Hook);
         }
 
-        foreach ((string path, nn.Module ancestor) in site.Node.Ancestors())
+        foreach ((string path, nn.Module ancestor) in site.Node.CommonAncestors())
         {
-            if (called.Contains(ancestor))
+            if (seen.Called.Contains(ancestor))
             {
                 return new(InjectionRoute.SubstituteWeight, ancestor, path);
             }
         }
 
         throw new InvalidOperationException(
-            $"{site.Node.Path} is held by {slot.Description}, declared as {slot.DeclaredType.Name}, which is sealed, and in the probe neither it nor any " +
-            "module above it was invoked by call(...); forward(...) runs no hooks. Invoke the model by model.call(input), or declare the field as " +
+            $"{site.Node.Path} is held by {slot.Description}, which cannot hold a wrapper ({slot.DeclaredType.Name} is sealed), and in the probe " +
+            (forwarded ? "it was invoked by forward(...) and no" : "neither it nor any") +
+            " module above it was invoked by call(...); forward(...) runs no hooks. Invoke the model by model.call(input), or declare the field as " +
             "Module<Tensor, Tensor>. Nothing was changed.");
-    }
-
-    /// <summary>Which of the sites' layers and of the modules above them a probe invokes by <c>call</c>.</summary>
-    private static HashSet<nn.Module> CalledModules(IEnumerable<PlannedSite> sites, Func<Tensor> probe)
-    {
-        HashSet<nn.Module> called = new(ReferenceEqualityComparer.Instance);
-        HashSet<nn.Module> hooked = new(ReferenceEqualityComparer.Instance);
-        List<CallHooks> all = [];
-        try
-        {
-            foreach (nn.Module module in sites.SelectMany(site => site.Node.Ancestors().Select(a => a.Module).Prepend(site.Layer)).Where(hooked.Add))
-            {
-                CallHooks.TryAdd(module, () => called.Add(module), null, out CallHooks hooks);
-                all.Add(hooks);
-            }
-
-            using var scope = NewDisposeScope();
-            using var noGrad = no_grad();
-            probe()?.Dispose();
-            return called;
-        }
-        finally
-        {
-            all.ForEach(hooks => hooks.Dispose());
-        }
     }
 }

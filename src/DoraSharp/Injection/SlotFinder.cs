@@ -11,6 +11,9 @@ namespace DoraSharp;
 /// </summary>
 internal static class SlotFinder
 {
+    /// <summary>What an element of a read-only collection counts as: a type that holds nothing but the layer itself.</summary>
+    private static readonly Type Unsettable = typeof(TorchSharp.Modules.Linear);
+
     /// <summary>The slots by the module that they hold.</summary>
     public static Dictionary<nn.Module, List<ModuleSlot>> Find(nn.Module root, ModuleTree tree, IEnumerable<nn.Module> wanted)
     {
@@ -49,7 +52,7 @@ internal static class SlotFinder
                 Add(slots, module, () => new ModuleSlot.Field(owner, field));
                 break;
             case IDictionary dictionary:
-                Type valueType = TypeArgument(dictionary.GetType(), typeof(IDictionary<,>), 1);
+                Type valueType = dictionary.IsReadOnly ? Unsettable : TypeArgument(dictionary.GetType(), typeof(IDictionary<,>), 1);
                 foreach (DictionaryEntry entry in dictionary)
                 {
                     Add(slots, entry.Value, () => new ModuleSlot.DictionaryValue(dictionary, entry.Key, valueType, $"{description}['{entry.Key}']"));
@@ -58,6 +61,11 @@ internal static class SlotFinder
                 break;
             case IList list:
                 Type elementType = TypeArgument(list.GetType(), typeof(IList<>), 0);
+                if (elementType.IsPrimitive)
+                {
+                    break;
+                }
+
                 for (int i = 0; i < list.Count; i++)
                 {
                     int index = i;
@@ -68,7 +76,7 @@ internal static class SlotFinder
                     }
                     else
                     {
-                        Add(slots, element, () => new ModuleSlot.ListElement(list, index, elementType, $"{description}[{index}]"));
+                        Add(slots, element, () => new ModuleSlot.ListElement(list, index, list.IsReadOnly ? Unsettable : elementType, $"{description}[{index}]"));
                     }
                 }
 

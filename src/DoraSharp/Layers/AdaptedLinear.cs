@@ -31,6 +31,7 @@ public class AdaptedLinear : nn.Module<Tensor, Tensor>
         : base(name)
     {
         ArgumentNullException.ThrowIfNull(baseLayer);
+        LoraAdapter.CheckBase(baseLayer);
         this.baseLayer = baseLayer;
         OwnsBase = ownsBase;
         adapters = new AdapterStack(new DenseWeight(baseLayer));
@@ -65,7 +66,7 @@ public class AdaptedLinear : nn.Module<Tensor, Tensor>
             throw new ArgumentException($"The layer takes [..., {InFeatures}]; the input is [{string.Join(", ", input.shape)}].", nameof(input));
         }
 
-        return adapters.Apply(input, baseLayer.call(input));
+        return adapters.Apply(input, baseLayer.call(input), ownsOutput: !ModuleInternals.OutputIsSeen(baseLayer, own: 0));
     }
 
     /// <inheritdoc cref="AdapterStack.Merge(bool)"/>

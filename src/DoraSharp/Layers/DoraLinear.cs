@@ -14,6 +14,7 @@ public sealed class DoraLinear : AdaptedLinear
     /// <param name="hasBias">Whether the base has a bias.</param>
     /// <param name="device">Where the layer lives; TorchSharp's default if <see langword="null"/>.</param>
     /// <param name="dtype">The base's element type; TorchSharp's default if <see langword="null"/>.</param>
+    /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
     public DoraLinear(long inFeatures, long outFeatures, LoraOptions? options = null, bool hasBias = true, Device? device = null, ScalarType? dtype = null)
         : this(nn.Linear(inFeatures, outFeatures, hasBias, device, dtype), Checked(options), ownsBase: true)
     {
@@ -28,6 +29,7 @@ public sealed class DoraLinear : AdaptedLinear
     /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one.</summary>
     /// <param name="layer">The base layer, W [out, in].</param>
     /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
     public static DoraLinear From(Linear layer, LoraOptions? options = null) => new(layer, Checked(options), ownsBase: false);
 
     private static LoraOptions Checked(LoraOptions? options) => (options ?? new()) with { UseDora = true };

@@ -15,6 +15,7 @@ public sealed class LoraLinear : AdaptedLinear
     /// <param name="device">Where the layer lives; TorchSharp's default if <see langword="null"/>.</param>
     /// <param name="dtype">The base's element type; TorchSharp's default if <see langword="null"/>.</param>
     /// <exception cref="ArgumentException">The options ask for DoRA.</exception>
+    /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
     public LoraLinear(long inFeatures, long outFeatures, LoraOptions? options = null, bool hasBias = true, Device? device = null, ScalarType? dtype = null)
         : this(nn.Linear(inFeatures, outFeatures, hasBias, device, dtype), Checked(options), ownsBase: true)
     {
@@ -30,6 +31,7 @@ public sealed class LoraLinear : AdaptedLinear
     /// <param name="layer">The base layer, W [out, in].</param>
     /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
     /// <exception cref="ArgumentException">The options ask for DoRA.</exception>
+    /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
     public static LoraLinear From(Linear layer, LoraOptions? options = null) => new(layer, Checked(options), ownsBase: false);
 
     private static LoraOptions Checked(LoraOptions? options) => options is { UseDora: true }

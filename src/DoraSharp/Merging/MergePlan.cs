@@ -16,9 +16,9 @@ internal static class MergePlan
         {
             foreach ((string path, AdapterStack stack) in layers)
             {
-                stack.RefuseIfMerged("merge");
+                stack.RefuseMerge();
                 Tensor merged = stack.EffectiveWeight();
-                if (safe && !IsFinite(merged))
+                if (safe && !Finite.All(merged))
                 {
                     throw new InvalidOperationException(
                         $"Merging {path} would give weights that are not finite (active: {string.Join(", ", stack.Active)}). Nothing was merged. " +
@@ -34,13 +34,25 @@ internal static class MergePlan
             throw;
         }
 
-        plan.ForEach(step => step.Stack.ReplaceWeight(step.Merged, step.Original));
+        Commit(plan);
     }
 
-    private static bool IsFinite(Tensor weight)
+    private static void Commit(List<(AdapterStack Stack, Tensor Merged, OriginalWeight Original)> plan)
     {
-        using Tensor finite = weight.isfinite();
-        using Tensor all = finite.all();
-        return all.item<bool>();
+        int done = 0;
+        try
+        {
+            for (; done < plan.Count; done++)
+            {
+                plan[done].Stack.ReplaceWeight(plan[done].Merged, plan[done].Original);
+            }
+        }
+        catch
+        {
+            // A weight that cannot be written, such as an expanded one: those before it go back.
+            plan.Take(done).ToList().ForEach(step => step.Stack.Unmerge());
+            plan.Skip(done).ToList().ForEach(step => step.Original.Dispose());
+            throw;
+        }
     }
 }

@@ -10,8 +10,11 @@ namespace DoraSharp;
 /// </remarks>
 internal static class RowNorms
 {
-    /// <summary>Below this share of ‖w‖² + ‖s·b·A‖² a row counts as cancelled: the product W Aᵀ is exact to about 1e-7 of that sum.</summary>
-    private const double Cancellation = 0.1;
+    /// <summary>
+    /// Below this share of ‖w‖·Σ|s·b_k|·‖a_k‖ a row's n² counts as cancelled: that is the size of which the float32
+    /// product W Aᵀ loses about 6e-8, so that n stays exact to 1e-6.
+    /// </summary>
+    private const double Cancellation = 0.06;
 
     /// <summary>n [out] in A's dtype; no gradient flows through it.</summary>
     /// <param name="weight">W [out, in].</param>
@@ -27,10 +30,10 @@ internal static class RowNorms
         Tensor squaredWeight = weight.SquaredRowNorms();
         Tensor cross = weight.Project(a).to(ScalarType.Float64).mul_(b64).sum(dim: 1);
         Tensor squaredUpdate = b64.matmul(a64.matmul(a64.t())).mul_(b64).sum(dim: 1);
-        Tensor sum = squaredWeight + squaredUpdate;
-        Tensor squared = sum.add(cross, alpha: 2);
+        Tensor squared = squaredWeight + squaredUpdate + (2 * cross);
 
-        Tensor cancelled = squared.lt(sum.mul_(Cancellation)).nonzero().squeeze(1);
+        Tensor sizes = b64.abs().matmul(a64.square().sum(dim: 1).sqrt()) * squaredWeight.sqrt();
+        Tensor cancelled = squared.lt(sizes * Cancellation).nonzero().squeeze(1);
         if (cancelled.shape[0] > 0)
         {
             squared.index_copy_(0, cancelled, SquaredDirectly(weight, a64, b64, cancelled));

@@ -21,4 +21,19 @@ internal sealed record ModuleNode(string Path, string Name, nn.Module Module, nn
             yield return (node.Parent?.Path ?? "", node.Owner);
         }
     }
+
+    /// <summary>Those of the modules above that lie above every path on which this module can be reached.</summary>
+    public IEnumerable<(string Path, nn.Module Module)> CommonAncestors()
+    {
+        List<string> aliases = [];
+        for (ModuleNode? node = this; node is not null; node = node.Parent)
+        {
+            aliases.AddRange(node.Aliases);
+            string path = node.Parent?.Path ?? "";
+            if (aliases.TrueForAll(alias => path.Length == 0 || alias.StartsWith(path + ".", StringComparison.Ordinal)))
+            {
+                yield return (path, node.Owner);
+            }
+        }
+    }
 }

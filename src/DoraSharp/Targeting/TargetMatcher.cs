@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace DoraSharp;
 
 /// <summary>
@@ -74,7 +72,7 @@ internal static class TargetMatcher
             return path => modules.Names.Any(name => IsNamed(path, name));
         }
 
-        Regex regex = ModulePattern.FullMatch(modules.Pattern);
+        ModulePattern regex = ModulePattern.FullMatch(modules.Pattern);
         return regex.IsMatch;
     }
 
@@ -102,7 +100,7 @@ internal static class TargetMatcher
 
         if (excluded.Pattern is { } pattern)
         {
-            Regex regex = ModulePattern.FullMatch(pattern);
+            ModulePattern regex = ModulePattern.FullMatch(pattern);
             return modules.Any(m => regex.IsMatch(m.Path)) ? [] : [$"ExcludeModules: '{pattern}'"];
         }
 
@@ -131,7 +129,7 @@ internal static class TargetMatcher
 
     private sealed class KeyPattern<T>(string key, T value)
     {
-        private readonly Regex regex = ModulePattern.Key(key);
+        private readonly ModulePattern regex = ModulePattern.Key(key);
 
         public string Key => key;
 

@@ -107,6 +107,44 @@ public class AdaptedModelFilesTests
     }
 
     [Fact]
+    public void Load_HostileRankPatternOrValues_IsRefusedBeforeAnythingIsMade()
+    {
+        using var scope = NewDisposeScope();
+        using TempFolder folder = new();
+        using OpenFields model = new();
+        LoraOptions options = new() { Rank = 4, TargetModules = ["up"] };
+        Tensor b = randn(40, 4);
+        PeftTensor[] tensors = [new("up", "lora_A.weight", randn(4, 24)), new("up", "lora_B.weight", b)];
+        PeftFolder.Write(folder.Path, options with { Rank = 2_000_000_000 }, tensors);
+        FluentActions.Invoking(() => AdaptedModel.Load(model, folder.Path)).Should().Throw<InvalidDataException>().WithMessage("*rank 2000000000*largest*4*");
+
+        PeftFolder.Write(folder.Path, options with { TargetModules = "(u+)+q" }, tensors);
+        FluentActions.Invoking(() => AdaptedModel.Load(model, folder.Path)).Should().Throw<ArgumentException>();
+
+        b[3, 2] = float.NaN;
+        PeftFolder.Write(folder.Path, options, tensors);
+        FluentActions.Invoking(() => AdaptedModel.Load(model, folder.Path)).Should().Throw<InvalidDataException>().WithMessage("*not finite: up.lora_B.weight*");
+        model.modules().Should().OnlyContain(m => m is Linear);
+    }
+
+    [Fact]
+    public void Load_UnknownFieldInTheConfiguration_IsAWarningOnTheReport()
+    {
+        using TempFolder folder = new();
+        using OpenFields model = new();
+        using (AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4 }))
+        {
+            adapted.Save(folder.Path);
+        }
+
+        string config = folder.File("adapter_config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("{\n", "{\n  \"a_new_field\": 1,\n", StringComparison.Ordinal));
+        using AdaptedModel loaded = AdaptedModel.Load(model, folder.Path);
+        loaded.Report.Warnings.Should().ContainSingle().Which.Should().Contain("a_new_field");
+        loaded.Report.ToString().Should().Contain("a_new_field");
+    }
+
+    [Fact]
     public void Load_NoFolder_NamesItAndLeavesTheModelAsItWas()
     {
         using OpenFields model = new();

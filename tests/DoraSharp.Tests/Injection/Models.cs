@@ -179,3 +179,72 @@ internal sealed class Stack(Block first, Block second, bool calls) : Module<Tens
         return calls ? second.call(x) : second.forward(x);
     }
 }
+
+/// <summary>A sealed layer and nothing else.</summary>
+internal sealed class SealedPlain : Module<Tensor, Tensor>
+{
+    private readonly Linear a = Linear(24, 24, dtype: ScalarType.Float64);
+
+    public SealedPlain()
+        : base(nameof(SealedPlain)) => RegisterComponents();
+
+    public override Tensor forward(Tensor input) => a.call(input);
+}
+
+/// <summary>One layer that is invoked in both ways.</summary>
+internal sealed class SealedBothWays : Module<Tensor, Tensor>
+{
+    private readonly Linear a = Linear(24, 24, dtype: ScalarType.Float64);
+
+    public SealedBothWays()
+        : base(nameof(SealedBothWays)) => RegisterComponents();
+
+    public override Tensor forward(Tensor input) => a.forward(a.call(input).tanh());
+}
+
+/// <summary>Two branches that hold and forward the same sealed layer.</summary>
+internal sealed class SealedShared : Module<Tensor, Tensor>
+{
+    private readonly Branch p;
+    private readonly Branch q;
+
+    public SealedShared()
+        : base(nameof(SealedShared))
+    {
+        Linear a = Linear(24, 24, dtype: ScalarType.Float64);
+        (p, q) = (new(a), new(a));
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor input) => q.call(p.call(input).tanh());
+
+    private sealed class Branch : Module<Tensor, Tensor>
+    {
+        private readonly Linear a;
+
+        public Branch(Linear a)
+            : base(nameof(Branch))
+        {
+            this.a = a;
+            RegisterComponents();
+        }
+
+        public override Tensor forward(Tensor input) => a.forward(input);
+    }
+}
+
+/// <summary>Holds its layer in a read-only collection as well.</summary>
+internal sealed class InReadOnlyList : Block
+{
+    private readonly Module<Tensor, Tensor> up = Up();
+    private readonly Module<Tensor, Tensor> down = Down();
+    private readonly System.Collections.ObjectModel.ReadOnlyCollection<Module<Tensor, Tensor>> all;
+
+    public InReadOnlyList()
+    {
+        all = new([down]);
+        RegisterComponents();
+    }
+
+    public override Tensor forward(Tensor input) => Run(input, up.call, all[0].call);
+}

@@ -251,6 +251,48 @@ public class AdaptedLinearTests
     }
 
     [Fact]
+    public void Forward_AdaptersOfDifferentDtypes_FoldEachInItsOwn()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(20);
+        using DoraLinear adapted = new(37, 53);
+        adapted.to(ScalarType.BFloat16);
+        adapted.Adapters.Add("second", new() { UseDora = true });
+        adapted.Adapters.Activate("default", "second");
+        Reference.Disturb(adapted.Adapters);
+        Tensor x = randn(5, 37).to(ScalarType.BFloat16);
+        Tensor weight = Reference.EffectiveWeight(adapted.BaseLayer.weight.to(ScalarType.Float64), [.. adapted.Adapters.Active.Select(n => Reference.Copy(adapted.Adapters[n]))]);
+        Tensor expected = x.to(ScalarType.Float64).matmul(weight.t()) + adapted.BaseLayer.bias!.to(ScalarType.Float64);
+
+        Reference.RelativeError(adapted.call(x), expected).Should().BeLessThan(0.02);
+    }
+
+    [Fact]
+    public void From_LayerThatCannotBeAdapted_ThrowsAndLeavesItAsItWas()
+    {
+        using Linear complex = nn.Linear(4, 6, dtype: ScalarType.ComplexFloat32);
+        FluentActions.Invoking(() => DoraLinear.From(complex)).Should().Throw<NotSupportedException>().WithMessage("*ComplexFloat32*");
+        complex.weight.requires_grad.Should().BeTrue();
+    }
+
+    [Fact]
+    public void Invalidate_AfterARawWrite_RenewsTheNorm()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(25);
+        using DoraLinear adapted = new(37, 53);
+        Reference.Disturb(adapted.Adapters);
+        Tensor x = randn(5, 37);
+        adapted.call(x);
+        adapted.BaseLayer.weight.data<float>()[0, 3] = 9;
+        adapted.Adapters.Invalidate();
+        Tensor weight = Reference.EffectiveWeight(adapted.BaseLayer.weight.to(ScalarType.Float64), Reference.Copy(adapted.Adapters["default"]));
+        Tensor expected = x.to(ScalarType.Float64).matmul(weight.t()) + adapted.BaseLayer.bias!.to(ScalarType.Float64);
+
+        Reference.RelativeError(adapted.call(x), expected).Should().BeLessThan(2e-6);
+    }
+
+    [Fact]
     public void Forward_WrongInput_NamesBothShapes()
     {
         using LoraLinear adapted = new(37, 53);

@@ -119,6 +119,75 @@ public class MergeTests
     }
 
     [Fact]
+    public void MergeAndUnload_OneLayerMergedBefore_MergesTheOthersToo()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(55);
+        using OpenFields model = new();
+        Tensor x = randn(5, 24, dtype: ScalarType.Float64);
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { UseDora = true });
+        adapted.Layers.ToList().ForEach(layer => Reference.Disturb(layer.Value));
+        Tensor expected = model.call(x);
+        Tensor[] before = [.. model.parameters().Select(p => p.detach().clone())];
+
+        adapted.Layers[0].Value.Merge();
+        adapted.Unmerge();
+        model.parameters().Zip(before, Reference.SameBits).Should().OnlyContain(same => same);
+        adapted.Layers[0].Value.Merge();
+        adapted.MergeAndUnload();
+
+        Reference.MaxRelativeError(model.call(x), expected).Should().BeLessThan(1e-12);
+    }
+
+    [Fact]
+    public void Merge_WeightThatCannotBeWritten_LeavesEveryWeightAsItWas()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(56);
+        Linear first = nn.Linear(9, 5);
+        Linear second = nn.Linear(9, 5);
+        second.weight = new Parameter(randn(1, 9).expand(5, 9), requires_grad: false);
+        using Sequential model = nn.Sequential(("first", first), ("act", nn.Linear(5, 9)), ("second", second));
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { TargetModules = ["first", "second"] });
+        adapted.Layers.ToList().ForEach(layer => Reference.Disturb(layer.Value));
+        Tensor before = first.weight.detach().clone();
+
+        adapted.Invoking(a => a.Merge()).Should().Throw<Exception>();
+        adapted.IsMerged.Should().BeFalse();
+        Reference.SameBits(first.weight, before).Should().BeTrue();
+    }
+
+    [Fact]
+    public void Merge_WhileSwitchedOff_IsRefused()
+    {
+        using OpenFields model = new();
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new());
+        using (adapted.Disable())
+        {
+            adapted.Invoking(a => a.Merge()).Should().Throw<InvalidOperationException>().WithMessage("*switched off*");
+        }
+
+        adapted.Merge();
+    }
+
+    [Fact]
+    public void Merge_MemorySharedWithABufferOrInPart_IsRefused()
+    {
+        using var scope = NewDisposeScope();
+        Linear whole = nn.Linear(9, 5);
+        using Sequential withBuffer = nn.Sequential(("layer", whole), ("holder", new Holder(whole.weight.detach())));
+        using AdaptedModel adapted = AdapterInjector.Inject(withBuffer, new() { TargetModules = ["layer"] });
+        adapted.Invoking(a => a.Merge()).Should().Throw<InvalidOperationException>().WithMessage("*layer*holder.held*");
+
+        Tensor fused = randn(15, 9);
+        Linear part = nn.Linear(9, 5);
+        part.weight = new Parameter(fused[TensorIndex.Slice(5, 10)], requires_grad: false);
+        using Sequential withPart = nn.Sequential(("part", part), ("holder", new Holder(fused)));
+        using AdaptedModel adaptedPart = AdapterInjector.Inject(withPart, new() { TargetModules = ["part"] });
+        adaptedPart.Invoking(a => a.Merge()).Should().Throw<InvalidOperationException>().WithMessage("*part*holder.held*");
+    }
+
+    [Fact]
     public void Merge_WrongState_IsRefused()
     {
         using DoraLinear adapted = new(5, 7);
@@ -159,6 +228,14 @@ public class MergeTests
         }
 
         LiveTensors.Count.Should().Be(before);
+    }
+
+    private sealed class Holder : nn.Module<Tensor, Tensor>
+    {
+        public Holder(Tensor held)
+            : base(nameof(Holder)) => register_buffer("held", held);
+
+        public override Tensor forward(Tensor input) => input.alias();
     }
 
     private sealed class TiedModel : nn.Module<Tensor, Tensor>

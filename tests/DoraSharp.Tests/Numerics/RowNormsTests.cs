@@ -49,6 +49,18 @@ public class RowNormsTests
     }
 
     [Fact]
+    public void OfUpdated_FactorsThatCancelEachOther_KeepsItsDigits()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(26);
+        Tensor row = randn(1, 173);
+        Tensor a = cat([row, row + (1e-4 * randn(1, 173))], dim: 0);
+        Tensor b = cat([full([311, 1], 1e3f), full([311, 1], -1e3f)], dim: 1);
+
+        Check(randn(311, 173), a, b, 0.7, 2e-6);
+    }
+
+    [Fact]
     public void OfUpdated_BFloat16Weight_TakesItsValuesAsTheyAre()
     {
         using var scope = NewDisposeScope();
