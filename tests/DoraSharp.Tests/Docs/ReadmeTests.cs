@@ -1,32 +1,28 @@
 using DoraSharp.Testing;
-using DoraSharp.Tests.Files;
-using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Docs;
 
 public class ReadmeTests
 {
+    /// <summary>The program is compiled and run against the packed packages by <c>eng/check-package</c>.</summary>
     [Fact]
-    public void Example_Run_DoesWhatTheReadmeSays()
+    public void Example_InTheReadme_IsTheProgramThatThePackageCheckRuns()
     {
-        using var scope = NewDisposeScope();
-        using TempFolder folder = new();
-        manual_seed(61);
-        (Tensor before, Tensor trained, Tensor merged) = ReadmeExample.Run(folder.Path);
+        string readme = File.ReadAllText(RepositoryFolder.File("README.md"));
+        int first = readme.IndexOf("```csharp\n", StringComparison.Ordinal) + "```csharp\n".Length;
+        string example = readme[first..readme.IndexOf("\n```", first, StringComparison.Ordinal)];
 
-        Reference.RelativeError(trained, before).Should().BeGreaterThan(0.1);
-        Reference.MaxRelativeError(merged, trained).Should().BeLessThan(1e-5);
-        Directory.GetFiles(folder.Path).Select(Path.GetFileName).Should().BeEquivalentTo("adapter_config.json", "adapter_model.safetensors");
+        example.Split('\n').Length.Should().BeInRange(15, 30);
+        File.ReadAllText(RepositoryFolder.File("eng", "package-check", "Program.cs")).Should().StartWith(example + "\n");
     }
 
     [Fact]
-    public void Example_Text_StandsInTheReadme()
+    public void Links_InTheReadme_PointToFiles()
     {
-        string[] source = File.ReadAllLines(RepositoryFolder.File("tests", "DoraSharp.Tests", "Docs", "ReadmeExample.cs"));
-        int first = Array.FindIndex(source, line => line.Trim() == "// <readme>") + 1;
-        int last = Array.FindIndex(source, line => line.Trim() == "// </readme>");
-        IEnumerable<string> example = source[first..last].Select(line => line.Length > 8 ? line[8..] : "");
+        string readme = File.ReadAllText(RepositoryFolder.File("README.md"));
+        string[] links = [.. System.Text.RegularExpressions.Regex.Matches(readme, @"\]\(([^)#]+)\)").Select(match => match.Groups[1].Value).Where(link => !link.StartsWith("http", StringComparison.Ordinal))];
 
-        File.ReadAllText(RepositoryFolder.File("README.md")).Should().Contain(string.Join('\n', example));
+        links.Should().NotBeEmpty();
+        links.Should().OnlyContain(link => Path.Exists(RepositoryFolder.File(link)));
     }
 }
