@@ -73,7 +73,6 @@ public sealed class AdaptedModel : IDisposable
         try
         {
             adapted.CopyFrom(file);
-            adapted.Report = adapted.Report with { Warnings = file.Warnings };
             return adapted;
         }
         catch
@@ -214,6 +213,7 @@ public sealed class AdaptedModel : IDisposable
     {
         new AdapterTensors(installation.Layers, AdapterName).CopyFrom(file);
         metadata = file.Metadata;
+        Report = Report with { Warnings = file.Warnings };
     }
 
     private void RefuseIfUnloaded() => ObjectDisposedException.ThrowIf(unloaded, this);

@@ -11,6 +11,7 @@ public partial class AdapterInjectorTests
     private static readonly Dictionary<string, (Func<Block> Make, InjectionRoute Up, InjectionRoute Down)> Kinds = new()
     {
         ["open fields"] = (() => new OpenFields(), InjectionRoute.Replace, InjectionRoute.Replace),
+        ["open properties"] = (() => new OpenProperties(), InjectionRoute.Replace, InjectionRoute.Replace),
         ["dictionary"] = (() => new InDictionary(), InjectionRoute.Replace, InjectionRoute.Replace),
         ["Sequential"] = (() => new InSequential(), InjectionRoute.Replace, InjectionRoute.Replace),
         ["ModuleList"] = (() => new InModuleList(), InjectionRoute.Replace, InjectionRoute.Replace),

@@ -37,6 +37,19 @@ internal sealed class OpenFields : Block
     public override Tensor forward(Tensor input) => Run(input, up.forward, down.forward);
 }
 
+internal sealed class OpenProperties : Block
+{
+    public OpenProperties() => RegisterComponents();
+
+    [field: TorchSharp.Utils.ComponentName(Name = "up")]
+    public Module<Tensor, Tensor> First { get; } = Up();
+
+    [field: TorchSharp.Utils.ComponentName(Name = "down")]
+    public Module<Tensor, Tensor> Second { get; set; } = Down();
+
+    public override Tensor forward(Tensor input) => Run(input, First.forward, Second.call);
+}
+
 internal sealed class InDictionary : Block
 {
     public InDictionary() => RegisterComponents();
