@@ -7,7 +7,7 @@ public sealed record TextSplit(IReadOnlyList<Document> Training, IReadOnlyList<D
 {
     /// <summary>
     /// Holds out the last <paramref name="fraction"/> of each source's characters: whole documents where a source has
-    /// several, else the end of its one document, from the beginning of a line. Contiguous, because the documentation of
+    /// several, else the end of its one document, from the beginning of a line if there is one near. Contiguous, because the documentation of
     /// neighbouring members is alike and a random split would leak it.
     /// </summary>
     public static TextSplit HoldOut(IEnumerable<Document> documents, double fraction)
@@ -19,9 +19,11 @@ public sealed record TextSplit(IReadOnlyList<Document> Training, IReadOnlyList<D
         {
             Document[] pieces = [.. source];
             long remaining = (long)(pieces.Sum(piece => (long)piece.Text.Length) * (1 - fraction));
-            if (pieces is [Document single])
+            if (pieces is [Document single] && CutNear(single.Text, (int)remaining) is > 0 and int cut)
             {
-                pieces = Cut(single, (int)remaining);
+                training.Add(single with { Text = single.Text[..cut] });
+                heldOut.Add(single with { Text = single.Text[cut..] });
+                continue;
             }
 
             foreach (Document piece in pieces)
@@ -34,17 +36,20 @@ public sealed record TextSplit(IReadOnlyList<Document> Training, IReadOnlyList<D
         return new TextSplit(training, heldOut);
     }
 
-    private static Document[] Cut(Document document, int position)
+    /// <summary>The last beginning of a line, or else of a word, in the tenth of the text before the position, or else the position.</summary>
+    private static int CutNear(string text, int position)
     {
-        int lineEnd = document.Text.IndexOf('\n', position);
-        int cut = lineEnd < 0 ? position : lineEnd + 1;
-        if (cut > 0 && cut < document.Text.Length && char.IsLowSurrogate(document.Text[cut]))
+        int reach = Math.Min(position, (text.Length / 10) + 1);
+        foreach (char separator in "\n ")
         {
-            cut++;
+            int found = position == 0 ? -1 : text.LastIndexOf(separator, position - 1, reach);
+            if (found >= 0)
+            {
+                return found + 1;
+            }
         }
 
-        return cut == 0 || cut >= document.Text.Length
-            ? [document]
-            : [document with { Text = document.Text[..cut] }, document with { Text = document.Text[cut..] }];
+        bool splitsPair = position > 0 && char.IsSurrogatePair(text, position - 1);
+        return splitsPair ? position - 1 : position;
     }
 }

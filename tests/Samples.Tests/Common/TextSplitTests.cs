@@ -52,6 +52,37 @@ public class TextSplitTests
         char.IsLowSurrogate(split.HeldOut.Single().Text[0]).Should().BeFalse();
     }
 
+    [Fact]
+    public void HoldOut_LineBreakFarAway_IsCutAtTheWordBefore()
+    {
+        string text = string.Concat(Enumerable.Repeat("seven characters ", 600)) + "\n";
+
+        TextSplit split = TextSplit.HoldOut([new Document("file", text)], 0.1);
+
+        split.Training.Single().Text.Should().EndWith(" ");
+        split.HeldOut.Single().Text.Length.Should().BeInRange(text.Length / 10, (text.Length / 10) + 17);
+        (split.Training.Single().Text + split.HeldOut.Single().Text).Should().Be(text);
+    }
+
+    [Fact]
+    public void HoldOut_LongParagraphs_IsCutAtTheBeginningOfOne()
+    {
+        string text = string.Concat(Enumerable.Repeat(new string('a', 499) + "\n", 13));
+
+        TextSplit split = TextSplit.HoldOut([new Document("file", text)], 0.1);
+
+        split.Training.Single().Text.Should().HaveLength(5500);
+        split.HeldOut.Single().Text.Should().HaveLength(1000);
+    }
+
+    [Fact]
+    public void HoldOut_OneCharacter_LosesNothing()
+    {
+        TextSplit split = TextSplit.HoldOut([new Document("file", "a")], 0.1);
+
+        split.Training.Concat(split.HeldOut).Single().Text.Should().Be("a");
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(1)]
