@@ -3,7 +3,7 @@ using Spectre.Console.Rendering;
 
 namespace DoraSharp.Samples;
 
-/// <summary>Loss, speed and remaining time beside a progress bar.</summary>
+/// <summary>Step, loss, speed and remaining time beside a progress bar.</summary>
 internal sealed class TrainingColumn : ProgressColumn
 {
     /// <summary>Where the task's state holds its <see cref="TrainingProgress"/>.</summary>

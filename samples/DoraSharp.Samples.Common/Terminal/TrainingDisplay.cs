@@ -17,18 +17,30 @@ public sealed class TrainingDisplay(IAnsiConsole console)
             ? ShowBar(title.PadRight(TitleWidth), steps, work)
             : ShowLines(title.PadRight(TitleWidth), work);
 
-    private T ShowBar<T>(string title, int steps, Func<Action<TrainingProgress>, T> work) =>
-        console.Progress()
-            .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new TrainingColumn())
-            .Start(context =>
-            {
-                ProgressTask task = context.AddTask(Markup.Escape(title), maxValue: steps);
-                return work(progress =>
+    private T ShowBar<T>(string title, int steps, Func<Action<TrainingProgress>, T> work)
+    {
+        // The bar hides the cursor, and Ctrl-C ends the process before the bar can bring it back.
+        ConsoleCancelEventHandler showCursor = (_, _) => console.Cursor.Show(true);
+        Console.CancelKeyPress += showCursor;
+        try
+        {
+            return console.Progress()
+                .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new TrainingColumn())
+                .Start(context =>
                 {
-                    task.State.Update<TrainingProgress>(TrainingColumn.Key, _ => progress);
-                    task.Value = progress.Step;
+                    ProgressTask task = context.AddTask(Markup.Escape(title), maxValue: steps);
+                    return work(progress =>
+                    {
+                        task.State.Update<TrainingProgress>(TrainingColumn.Key, _ => progress);
+                        task.Value = progress.Step;
+                    });
                 });
-            });
+        }
+        finally
+        {
+            Console.CancelKeyPress -= showCursor;
+        }
+    }
 
     private T ShowLines<T>(string title, Func<Action<TrainingProgress>, T> work)
     {
@@ -38,12 +50,14 @@ public sealed class TrainingDisplay(IAnsiConsole console)
             if (progress.Step == 1 || progress.Step == progress.Steps || sinceLine.Elapsed >= LineInterval)
             {
                 sinceLine.Restart();
-                console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{title}  {progress.Step}/{progress.Steps}  {Describe(progress)}"));
+                console.WriteLine($"{title}  {Describe(progress)}");
             }
         });
     }
 
     internal static string Describe(TrainingProgress progress) => string.Create(
         CultureInfo.InvariantCulture,
-        $"loss {progress.Loss:F3}  {progress.TokensPerSecond,7:N0} tokens/s  {progress.Remaining:mm\\:ss} left");
+        $"{progress.Step}/{progress.Steps}  loss {progress.Loss:F3}  {progress.TokensPerSecond,7:N0} tokens/s  {Hours(progress.Remaining)}{progress.Remaining:mm\\:ss} left");
+
+    private static string Hours(TimeSpan time) => time.TotalHours >= 1 ? string.Create(CultureInfo.InvariantCulture, $"{(long)time.TotalHours}:") : "";
 }

@@ -25,6 +25,13 @@ public class TerminalTests
             "DoRA              3/3  loss 1.500    1,234 tokens/s  00:00 left");
     }
 
+    [Theory]
+    [InlineData(59 * 60 + 59, "59:59 left")]
+    [InlineData(60 * 60, "1:00:00 left")]
+    [InlineData(27 * 60 * 60 + 62, "27:01:02 left")]
+    public void Describe_RemainingTime_HasHoursFromOneUp(int seconds, string expected) =>
+        TrainingDisplay.Describe(new TrainingProgress(1, 2, 3, 4, TimeSpan.FromSeconds(seconds))).Should().Be($"1/2  loss 3.000        4 tokens/s  {expected}");
+
     [Fact]
     public void Report_UserException_IsOneLineAndExitCode1()
     {
