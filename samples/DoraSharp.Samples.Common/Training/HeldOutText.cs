@@ -10,7 +10,12 @@ public sealed class HeldOutText : IDisposable
     private readonly Tensor windows;
 
     /// <summary>Takes at most <paramref name="count"/> windows from all over the stream.</summary>
-    public HeldOutText(TokenStream stream, int count, int length) => windows = stream.SpreadWindows(count, length);
+    /// <exception cref="UserException">The stream is shorter than a window.</exception>
+    public HeldOutText(TokenStream stream, int count, int length)
+    {
+        stream.RequireWindow(length, "the held-out part of the text");
+        windows = stream.SpreadWindows(count, length);
+    }
 
     /// <summary>The mean loss of the model's next-token predictions, in nats per token; leaves the model in its mode.</summary>
     public double Loss(nn.Module<Tensor, Tensor> model)

@@ -39,13 +39,13 @@ public sealed class TokenStream
         return Windows(Enumerable.Range(0, windows).Select(i => (int)((long)i * (ids.Length - length) / Math.Max(1, windows - 1))), windows, length);
     }
 
-    /// <summary>Refuses a stream that is shorter than a window.</summary>
+    /// <summary>Refuses a stream that is shorter than a window; <paramref name="part"/> names it to the user.</summary>
     /// <exception cref="UserException">There are too few tokens.</exception>
-    public void RequireWindow(int length)
+    public void RequireWindow(int length, string part = "the text")
     {
         if (ids.Length < length)
         {
-            throw new UserException($"the text is too short: {ids.Length} tokens, but one window takes {length}");
+            throw new UserException($"{part} is too short: {ids.Length} tokens, but one window takes {length}");
         }
     }
 

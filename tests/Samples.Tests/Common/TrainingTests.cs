@@ -63,6 +63,40 @@ public class TrainingTests
     }
 
     [Fact]
+    public void HeldOutText_StreamShorterThanAWindow_SaysThatItIsTheHeldOutPart()
+    {
+        Action take = () => new HeldOutText(new TokenStream([1, 2, 3]), 1, 4).Dispose();
+
+        take.Should().Throw<UserException>().WithMessage("the held-out part of the text is too short: 3 tokens, but one window takes 4");
+    }
+
+    [Fact]
+    public void Train_LearningRateFarTooHigh_StopsAtTheFirstLossThatIsNoNumber()
+    {
+        using LlamaForCausalLM model = Tiny();
+        List<TrainingProgress> reports = [];
+        Action train = () => Train(model, [.. model.parameters()], reports.Add, learningRate: 1e30);
+
+        train.Should().Throw<UserException>().WithMessage("the loss became NaN at step *; lower the learning rate")
+            .Which.Message.Should().Contain($"step {reports.Count + 1};");
+        reports.Should().OnlyContain(report => double.IsFinite(report.Loss));
+    }
+
+    [Fact]
+    public void Train_ModelWithDamagedWeights_StopsBeforeTheFirstStep()
+    {
+        using LlamaForCausalLM model = Tiny();
+        using (no_grad())
+        {
+            model.parameters().First().fill_(double.NaN);
+        }
+
+        Action train = () => Train(model, [.. model.parameters()], _ => { });
+
+        train.Should().Throw<UserException>().WithMessage("the model's loss is NaN before it is trained*");
+    }
+
+    [Fact]
     public void Train_SomeParameters_LearnsTheTextAndLeavesTheRestAlone()
     {
         using LlamaForCausalLM model = Tiny();
@@ -109,7 +143,7 @@ public class TrainingTests
         model.training.Should().BeTrue();
     }
 
-    private static TrainingCurve Train(LlamaForCausalLM model, IReadOnlyList<Parameter> parameters, Action<TrainingProgress> report)
+    private static TrainingCurve Train(LlamaForCausalLM model, IReadOnlyList<Parameter> parameters, Action<TrainingProgress> report, double learningRate = 1e-2)
     {
         using HeldOutText heldOut = new(Counting, 8, 16);
         TrainingOptions options = new()
@@ -117,7 +151,7 @@ public class TrainingTests
             Steps = 40,
             BatchSize = 4,
             WindowLength = 16,
-            LearningRate = 1e-2,
+            LearningRate = learningRate,
             Schedule = LearningRateSchedule.Linear(5, 40),
             Seed = 5,
             GradientNorm = 1,
