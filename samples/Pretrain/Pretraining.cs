@@ -14,16 +14,17 @@ public static class Pretraining
     private const int HeldOutWindows = 128;
 
     /// <summary>Trains and writes the model; returns the exit code.</summary>
+    /// <exception cref="UserException">The output folder can't be written to, or the text is too short.</exception>
     public static int Run(PretrainOptions options, TextSplit text, IAnsiConsole console)
     {
+        using PendingFolder folder = new(options.Output);
         torch.set_num_threads(options.Threads);
         torch.manual_seed(options.Seed);
-        options.Output.Create();
 
         TokenizerFile.Write(
             BytePairTrainer.Train(text.Training.Select(document => document.Text), VocabularySize, Separator),
-            Path.Combine(options.Output.FullName, "tokenizer.json"));
-        HuggingFaceTokenizer tokenizer = HuggingFaceTokenizer.Load(options.Output.FullName);
+            Path.Combine(folder.Path, "tokenizer.json"));
+        HuggingFaceTokenizer tokenizer = HuggingFaceTokenizer.Load(folder.Path);
         TokenStream training = TokenStream.Encode(tokenizer, text.Training);
         using HeldOutText heldOut = new(TokenStream.Encode(tokenizer, text.HeldOut), HeldOutWindows, WindowLength);
 
@@ -33,9 +34,10 @@ public static class Pretraining
         TrainingCurve curve = new TrainingDisplay(console).Show(
             "Pretraining", options.Steps, report => Trainer.Train(model, parameters, training, heldOut, recipe, report));
 
-        model.Save(options.Output.FullName, torch.ScalarType.BFloat16);
-        using LlamaForCausalLM saved = LlamaForCausalLM.Load(options.Output.FullName, torch.ScalarType.Float32);
-        Provenance.Write(options, recipe, text, training, saved, curve, heldOut.Loss(saved));
+        model.Save(folder.Path, torch.ScalarType.BFloat16);
+        using LlamaForCausalLM saved = LlamaForCausalLM.Load(folder.Path, torch.ScalarType.Float32);
+        Provenance.Write(folder.Path, options, recipe, text, training, saved, curve, heldOut.Loss(saved));
+        folder.Complete();
         console.WriteLine($"Held-out loss {curve.After:F3} after {curve.Duration:hh\\:mm\\:ss}; the model is in {options.Output.FullName}");
         return 0;
     }

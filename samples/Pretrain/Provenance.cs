@@ -8,8 +8,9 @@ namespace DoraSharp.Samples.Pretrain;
 /// <summary>Writes down where a model comes from.</summary>
 public static class Provenance
 {
-    /// <summary>Writes <c>PROVENANCE.md</c> beside the model.</summary>
+    /// <summary>Writes <c>PROVENANCE.md</c> into the model's folder.</summary>
     public static void Write(
+        string folder,
         PretrainOptions options,
         TrainingOptions recipe,
         TextSplit text,
@@ -40,7 +41,7 @@ public static class Provenance
             | Duration | {curve.Duration:hh\:mm\:ss} on {options.Threads} threads |
 
             """);
-        File.WriteAllText(Path.Combine(options.Output.FullName, "PROVENANCE.md"), page);
+        File.WriteAllText(Path.Combine(folder, "PROVENANCE.md"), page);
     }
 
     private static long Characters(IEnumerable<Document> documents) => documents.Sum(document => (long)document.Text.Length);
