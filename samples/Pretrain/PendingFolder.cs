@@ -13,12 +13,15 @@ internal sealed class PendingFolder : IDisposable
         Path = System.IO.Path.Combine(target.FullName, $".{Guid.NewGuid():N}.tmp");
         try
         {
+            Directory.CreateDirectory(target.FullName);
             Directory.CreateDirectory(Path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"--output {target}: {e.Message}", e);
+            throw new UserException($"--output {target}: the folder cannot be created or written to ({e.Message})", e);
         }
+
+        Console.CancelKeyPress += Remove;
     }
 
     /// <summary>Where to write the new files.</summary>
@@ -34,5 +37,11 @@ internal sealed class PendingFolder : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => Directory.Delete(Path, recursive: true);
+    public void Dispose()
+    {
+        Console.CancelKeyPress -= Remove;
+        Directory.Delete(Path, recursive: true);
+    }
+
+    private void Remove(object? sender, ConsoleCancelEventArgs e) => Directory.Delete(Path, recursive: true);
 }
