@@ -27,6 +27,16 @@ public static class AdaptationText
 
     private static Document ReadFile(string file)
     {
+        if (string.IsNullOrWhiteSpace(file))
+        {
+            throw new UserException("--data needs a name, but got an empty one");
+        }
+
+        if (Directory.Exists(file))
+        {
+            throw new UserException($"--data {file}: this is a folder, not a file");
+        }
+
         string text;
         try
         {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using DoraSharp.Transformers;
 using static TorchSharp.torch;
 
@@ -7,10 +8,15 @@ namespace DoraSharp.Samples.Quickstart;
 /// <summary>The pretrained model that all methods start from, in a Hugging Face folder.</summary>
 public sealed class BaseModel
 {
+    private const int ShortestText = 2;
+
     private readonly string folder;
 
     private BaseModel(string folder, LlamaConfig config, HuggingFaceTokenizer tokenizer) =>
         (this.folder, Config, Tokenizer) = (folder, config, tokenizer);
+
+    /// <summary>The model's name: that of its folder.</summary>
+    public string Name => Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
 
     /// <summary>The model's shape.</summary>
     public LlamaConfig Config { get; }
@@ -27,7 +33,11 @@ public sealed class BaseModel
             throw new UserException($"--model {folder}: there is no such folder");
         }
 
-        return Explain(folder, () => new BaseModel(folder, LlamaConfig.Load(folder), HuggingFaceTokenizer.Load(folder)));
+        BaseModel opened = Explain(folder, () => new BaseModel(folder, LlamaConfig.Load(folder), HuggingFaceTokenizer.Load(folder)));
+        return opened.Config.MaxPositions >= ShortestText
+            ? opened
+            : throw new UserException(
+                $"--model {folder}: max_position_embeddings is {opened.Config.MaxPositions}, but to predict a token from another takes {ShortestText} positions");
     }
 
     /// <summary>A fresh copy of the weights, in float32.</summary>
@@ -35,15 +45,20 @@ public sealed class BaseModel
     public LlamaForCausalLM LoadWeights() => Explain(folder, () => LlamaForCausalLM.Load(folder, ScalarType.Float32));
 
     /// <summary>The documents' tokens.</summary>
-    /// <exception cref="UserException">The tokenizer belongs to another model.</exception>
+    /// <exception cref="UserException">The tokenizer cannot encode them, or belongs to another model.</exception>
     public TokenStream Encode(IEnumerable<Document> documents)
     {
-        TokenStream stream = TokenStream.Encode(Tokenizer, documents);
+        TokenStream stream = Explain(folder, () => TokenStream.Encode(Tokenizer, documents));
         return stream.Highest < Config.VocabSize
             ? stream
             : throw new UserException(
                 $"--model {folder}: the tokenizer gives id {stream.Highest}, but the model has {Config.VocabSize} embeddings; they do not belong together");
     }
+
+    /// <summary>The prompt and what a trained copy of the model makes of it.</summary>
+    /// <exception cref="UserException">The tokenizer cannot encode the prompt, or has no token for what the model gives.</exception>
+    public string Continue(LlamaForCausalLM model, string prompt, GenerationOptions options) =>
+        Explain(folder, () => Tokenizer.Decode(model.Generate(Tokenizer.Encode(prompt, addSpecialTokens: true), options)));
 
     private static T Explain<T>(string folder, Func<T> read)
     {
@@ -51,9 +66,10 @@ public sealed class BaseModel
         {
             return read();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or NotSupportedException or ArgumentException or JsonException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or NotSupportedException or ArgumentException
+            or JsonException or RegexMatchTimeoutException)
         {
-            throw new UserException($"--model {folder}: {e.Message}", e);
+            throw new UserException($"--model {folder}: {e.Message.ReplaceLineEndings(" ")}", e);
         }
     }
 }

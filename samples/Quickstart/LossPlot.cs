@@ -12,6 +12,7 @@ public static class LossPlot
     private const double Smoothing = 0.1;
 
     /// <summary>Writes a PNG: held-out loss as a line with marks, training loss, smoothed, as a thin line.</summary>
+    /// <exception cref="UserException">The file cannot be written.</exception>
     public static void Write(string path, IEnumerable<MethodResult> results)
     {
         // Machines without fonts are common (containers), so the sample brings one.
@@ -29,7 +30,7 @@ public static class LossPlot
         plot.XLabel("step");
         plot.YLabel("loss (nats per token)");
         plot.ShowLegend(Alignment.UpperRight);
-        plot.SavePng(path, Width, Height);
+        OutputPath.WriteFile("--output", path, plot.GetImageBytes(Width, Height, ImageFormat.Png));
     }
 
     private static void Add(Plot plot, MethodResult result, Color color)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Invocation;
 using DoraSharp.Samples;
 using DoraSharp.Samples.Quickstart;
 using Spectre.Console;
@@ -42,4 +43,8 @@ if (Console.IsOutputRedirected)
     AnsiConsole.Profile.Width = WidthOfFiles;
 }
 
-return command.Parse(args).Invoke();
+// The library's own way would print the whole help after each error.
+ParseResult parsed = command.Parse(args);
+return parsed.Action is ParseErrorAction
+    ? UserErrors.Report(() => throw new UserException(parsed.Errors[0].Message))
+    : parsed.Invoke();

@@ -16,7 +16,7 @@ public sealed record ResultFile
     [JsonPropertyName("merged")]
     public required MergedModel Merged { get; init; }
 
-    /// <summary>Writes the figures, to a temporary name first.</summary>
+    /// <summary>Writes the figures.</summary>
     /// <exception cref="UserException">The file cannot be written.</exception>
     public static void Write(string path, IEnumerable<MethodResult> results, MergeResult merged)
     {
@@ -34,16 +34,7 @@ public sealed record ResultFile
             ],
             Merged = new MergedModel(merged.MaxRelativeError, merged.TimeRatio),
         };
-        try
-        {
-            string temporary = path + ".tmp";
-            File.WriteAllText(temporary, JsonSerializer.Serialize(file, Format) + "\n");
-            File.Move(temporary, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new UserException($"--json {path}: {e.Message}", e);
-        }
+        OutputPath.WriteFile("--json", path, [.. JsonSerializer.SerializeToUtf8Bytes(file, Format), (byte)'\n']);
     }
 
     /// <summary>A method's figures; losses in nats per token, memory in units of 2^20 bytes.</summary>

@@ -31,6 +31,6 @@ public static class ResultTable
 
         console.Write(table);
         console.WriteLine("Before, after: loss on held-out text, nats per token. Seconds: the training steps.");
-        console.WriteLine("Peak MB: highest rise of the process's resident memory, model and allocator's slack included.");
+        console.WriteLine("Peak MB: highest rise of the process's resident memory, allocator's slack included; it varies by tens of percent between runs.");
     }
 }
