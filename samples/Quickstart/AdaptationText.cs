@@ -27,24 +27,14 @@ public static class AdaptationText
 
     private static Document ReadFile(string file)
     {
-        if (string.IsNullOrWhiteSpace(file))
-        {
-            throw new UserException("--data needs a name, but got an empty one");
-        }
-
-        if (Directory.Exists(file))
-        {
-            throw new UserException($"--data {file}: this is a folder, not a file");
-        }
-
         string text;
         try
         {
-            text = File.ReadAllText(file);
+            text = TextFile.Read(file);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (UserException e)
         {
-            throw new UserException($"--data {file}: {e.Message}", e);
+            throw new UserException($"--data: {e.Message}", e);
         }
 
         return string.IsNullOrWhiteSpace(text)
