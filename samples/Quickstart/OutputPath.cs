@@ -55,7 +55,7 @@ public static class OutputPath
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UserException($"{option} {path}: {e.Message.ReplaceLineEndings(" ")}", e);
+            throw new UserException($"{option} {path}: cannot be written: {e.Message.ReplaceLineEndings(" ")}", e);
         }
     }
 
