@@ -34,7 +34,7 @@ internal sealed class JsonFields
         try
         {
             using JsonDocument document = JsonDocument.Parse(json);
-            CheckText(document.RootElement);
+            JsonText.CheckAll(document.RootElement);
             return Of(document.RootElement.Clone(), source);
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException)
@@ -108,32 +108,6 @@ internal sealed class JsonFields
     {
         string text = value.GetRawText();
         return text.Length <= 60 ? text : text[..60] + "…";
-    }
-
-    /// <summary>Reads every string once: the parser lets bytes pass that are no UTF-8, and halves of surrogate pairs.</summary>
-    private static void CheckText(JsonElement element)
-    {
-        switch (element.ValueKind)
-        {
-            case JsonValueKind.String:
-                _ = element.GetString();
-                break;
-            case JsonValueKind.Array:
-                foreach (JsonElement item in element.EnumerateArray())
-                {
-                    CheckText(item);
-                }
-
-                break;
-            case JsonValueKind.Object:
-                foreach (JsonProperty member in element.EnumerateObject())
-                {
-                    _ = member.Name;
-                    CheckText(member.Value);
-                }
-
-                break;
-        }
     }
 
     private int Count(string name, JsonElement value)

@@ -40,7 +40,7 @@ internal sealed class PeftConfigReader
         try
         {
             document = JsonDocument.Parse(File.ReadAllBytes(path), new JsonDocumentOptions { AllowDuplicateProperties = false });
-            CheckTexts(document.RootElement);
+            JsonText.CheckAll(document.RootElement);
             return document;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -48,32 +48,6 @@ internal sealed class PeftConfigReader
             // InvalidOperationException is the answer to texts that are no valid UTF-8 or hold half a surrogate pair.
             document?.Dispose();
             throw new InvalidDataException($"The file is not valid JSON: {e.Message}", e);
-        }
-    }
-
-    // Texts are only decoded when asked for, and would fail then.
-    private static void CheckTexts(JsonElement element)
-    {
-        switch (element.ValueKind)
-        {
-            case JsonValueKind.String:
-                _ = element.GetString();
-                break;
-            case JsonValueKind.Array:
-                foreach (JsonElement item in element.EnumerateArray())
-                {
-                    CheckTexts(item);
-                }
-
-                break;
-            case JsonValueKind.Object:
-                foreach (JsonProperty property in element.EnumerateObject())
-                {
-                    _ = property.Name;
-                    CheckTexts(property.Value);
-                }
-
-                break;
         }
     }
 
