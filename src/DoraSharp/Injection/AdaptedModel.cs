@@ -68,8 +68,9 @@ public sealed class AdaptedModel : IDisposable
     {
         injection ??= new();
         using PeftFolder file = PeftFolder.Read(folder, injection.AdapterName);
-        AdapterTensors.RefuseRanksAboveTheFiles(InjectionPlan.Make(model, file.Options, injection).Sites, file);
-        AdaptedModel adapted = AdapterInjector.Inject(model, file.Options, injection);
+        InjectionPlan plan = InjectionPlan.Make(model, file.Options, injection);
+        AdapterTensors.RefuseRanksAboveTheFiles(plan.Sites, file);
+        AdaptedModel adapted = AdapterInjector.CarryOut(model, file.Options, injection, plan);
         try
         {
             adapted.CopyFrom(file);
@@ -189,9 +190,9 @@ public sealed class AdaptedModel : IDisposable
             return;
         }
 
-        foreach (InstalledLayer layer in installation.Layers.Where(layer => layer.Stack.IsMerged))
+        if (IsMerged)
         {
-            layer.Stack.Unmerge();
+            Unmerge();
         }
 
         unloaded = true;

@@ -25,7 +25,12 @@ public static class AdapterInjector
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         injection ??= new();
-        InjectionPlan plan = InjectionPlan.Make(model, options, injection);
+        return CarryOut(model, options, injection, InjectionPlan.Make(model, options, injection));
+    }
+
+    /// <summary>Carries out a plan that was made for this model and these options.</summary>
+    internal static AdaptedModel CarryOut(nn.Module model, LoraOptions options, InjectionOptions injection, InjectionPlan plan)
+    {
         RouteChoice[] routes = RouteChoice.For(model, plan.Sites, injection);
         Installation installation = Installation.Install(model, plan.Sites, routes, injection.AdapterName);
         try
