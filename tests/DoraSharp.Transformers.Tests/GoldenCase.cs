@@ -1,5 +1,4 @@
 using System.Text.Json;
-using DoraSharp.Testing;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Transformers.Tests;

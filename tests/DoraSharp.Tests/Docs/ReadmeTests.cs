@@ -1,5 +1,3 @@
-using DoraSharp.Testing;
-
 namespace DoraSharp.Tests.Docs;
 
 public class ReadmeTests

@@ -2,13 +2,12 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using CsCheck;
-using DoraSharp.Testing;
 
 namespace DoraSharp.Tests.Files;
 
 public sealed class PeftConfigTests : IDisposable
 {
-    private readonly TempFolder folder = new();
+    private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
 

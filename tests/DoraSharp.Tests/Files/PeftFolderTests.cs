@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using DoraSharp.Testing;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Files;
@@ -9,7 +8,7 @@ public sealed class PeftFolderTests : IDisposable
 {
     private static readonly string[] TheTwoFiles = ["adapter_config.json", "adapter_model.safetensors"];
 
-    private readonly TempFolder folder = new();
+    private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
 

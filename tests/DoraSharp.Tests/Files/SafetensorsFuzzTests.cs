@@ -23,7 +23,7 @@ public sealed class SafetensorsFuzzTests : IDisposable
         AnyEdit.Array[0, 4], AnyEdit.Array[0, 1], Gen.Bool,
         static (header, file, touchesFile) => new Mutation(header, touchesFile ? file : []));
 
-    private readonly TempFolder folder = new();
+    private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
 

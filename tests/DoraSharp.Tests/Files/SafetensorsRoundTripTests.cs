@@ -1,11 +1,10 @@
-using DoraSharp.Testing;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Files;
 
 public sealed class SafetensorsRoundTripTests : IDisposable
 {
-    private readonly TempFolder folder = new();
+    private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
 

@@ -5,7 +5,7 @@ namespace DoraSharp.Tests.Files;
 
 public sealed class SafetensorsWriterTests : IDisposable
 {
-    private readonly TempFolder folder = new();
+    private readonly TemporaryFolder folder = new();
 
     private string Target => folder.File("out.safetensors");
 

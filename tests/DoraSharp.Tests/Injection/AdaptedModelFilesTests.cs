@@ -1,4 +1,3 @@
-using DoraSharp.Tests.Files;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -14,7 +13,7 @@ public class AdaptedModelFilesTests
     public void SaveAndLoad_IntoAFreshModel_GivesTheSameOutputBitForBit(bool dora, string name)
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         manual_seed(71);
         using OpenFields model = new();
         using OpenFields other = new();
@@ -32,7 +31,7 @@ public class AdaptedModelFilesTests
         loaded.TrainableParameters().Should().HaveCount(dora ? 6 : 4);
         Directory.Exists(Path.Combine(folder.Path, "german")).Should().Be(name == "german");
 
-        using TempFolder again = new();
+        using TemporaryFolder again = new();
         loaded.Save(again.Path);
         string sub = name == "default" ? "" : name;
         foreach (string file in (string[])["adapter_config.json", "adapter_model.safetensors"])
@@ -45,7 +44,7 @@ public class AdaptedModelFilesTests
     public void Load_TrainedFurther_RestoresTheSavedValues()
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         manual_seed(72);
         using OpenFields model = new();
         Tensor x = randn(5, 24, dtype: ScalarType.Float64);
@@ -67,7 +66,7 @@ public class AdaptedModelFilesTests
     public void Load_OtherOptions_IsRefusedAndChangesNothing()
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         using OpenFields model = new();
         using OpenFields other = new();
         using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4 });
@@ -83,7 +82,7 @@ public class AdaptedModelFilesTests
     public void Load_MissingUnexpectedAndMisshapenTensors_NamesThemAndLeavesTheModelAsItWas()
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         using OpenFields model = new();
         LoraOptions options = new() { Rank = 4, TargetModules = ["up", "down"] };
         PeftFolder.Write(folder.Path, options, [
@@ -110,7 +109,7 @@ public class AdaptedModelFilesTests
     public void Load_HostileRankPatternOrValues_IsRefusedBeforeAnythingIsMade()
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         using OpenFields model = new();
         LoraOptions options = new() { Rank = 4, TargetModules = ["up"] };
         Tensor b = randn(40, 4);
@@ -130,7 +129,7 @@ public class AdaptedModelFilesTests
     [Fact]
     public void Load_UnknownFieldInTheConfiguration_IsAWarningOnTheReport()
     {
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         using OpenFields model = new();
         using (AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4 }))
         {
@@ -156,7 +155,7 @@ public class AdaptedModelFilesTests
     public void Save_HalfPrecisionAdapter_KeepsItsDtype()
     {
         using var scope = NewDisposeScope();
-        using TempFolder folder = new();
+        using TemporaryFolder folder = new();
         using OpenFields model = new();
         using AdaptedModel adapted = AdapterInjector.Inject(model, new());
         model.to(ScalarType.BFloat16);

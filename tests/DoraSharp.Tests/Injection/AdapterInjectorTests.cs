@@ -1,4 +1,3 @@
-using DoraSharp.Testing;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

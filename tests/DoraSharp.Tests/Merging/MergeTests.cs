@@ -1,4 +1,3 @@
-using DoraSharp.Testing;
 using DoraSharp.Tests.Injection;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

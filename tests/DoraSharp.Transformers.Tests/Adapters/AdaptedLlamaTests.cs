@@ -1,4 +1,3 @@
-using DoraSharp.Testing;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Transformers.Tests.Adapters;

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using DoraSharp.Testing;
 
 namespace DoraSharp.Transformers.Tests;
 

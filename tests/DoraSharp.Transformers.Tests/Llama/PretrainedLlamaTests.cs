@@ -1,5 +1,4 @@
 using System.Text.Json;
-using DoraSharp.Testing;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,5 +1,3 @@
-using DoraSharp.Testing;
-
 namespace DoraSharp.Samples.Quickstart;
 
 /// <summary>Weights that others trained: stories260K, adapted to Shakespeare.</summary>
