@@ -116,7 +116,7 @@ public sealed class PeftFolderTests : IDisposable
     {
         string[] configs = [.. new[] { SharedFolder.Require("fixtures", "peft"), SharedFolder.Require("adapters") }
             .SelectMany(root => Directory.GetFiles(root, "adapter_config.json", SearchOption.AllDirectories))];
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         int same = 0;
         foreach (string config in configs)
         {
@@ -134,7 +134,7 @@ public sealed class PeftFolderTests : IDisposable
             SameFiles(from, to);
         }
 
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
         same.Should().BeGreaterThan(150);
         (configs.Length - same).Should().BeGreaterThan(20);
     }
@@ -161,7 +161,7 @@ public sealed class PeftFolderTests : IDisposable
         using IDisposable scope = NewDisposeScope();
         PeftFolder.Write(folder.Path, new LoraOptions(), Pair("q", 8));
         string path = folder.File("adapter_model.safetensors");
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
 
         File.WriteAllBytes(path, File.ReadAllBytes(path)[..^1]);
         Refused<InvalidDataException>("*adapter_model.safetensors*");
@@ -171,9 +171,9 @@ public sealed class PeftFolderTests : IDisposable
         Refused<InvalidDataException>("*adapter_model.safetensors*'q.lora_A.weight' is Int64*");
         byte[] bytes = SafetensorsBytes.Create("""{"q.lora_A.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"m":{"dtype":"BOOL","shape":[1],"data_offsets":[4,5]}}""", 0, 0, 0, 0, 2);
         File.WriteAllBytes(path, bytes);
-        before = Tensor.TotalCount;
+        before = LiveTensors.Count;
         Refused<InvalidDataException>("*adapter_model.safetensors*'m'*");
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
     }
 
     [Fact]
@@ -181,14 +181,14 @@ public sealed class PeftFolderTests : IDisposable
     {
         using IDisposable scope = NewDisposeScope();
         PeftFolder.Write(folder.Path, new LoraOptions(), Pair("q", 8));
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         for (int i = 0; i < 50; i++)
         {
             using PeftFolder read = PeftFolder.Read(folder.Path, device: CPU);
-            Tensor.TotalCount.Should().Be(before + 2);
+            LiveTensors.Count.Should().Be(before + 2);
         }
 
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
     }
 
     [Fact]

@@ -198,10 +198,10 @@ public sealed class SafetensorsReaderTests : IDisposable
     [Fact]
     public void Read_BooleansOtherThanZeroAndOne_AreRefused()
     {
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         using SafetensorsReader reader = Open("""{"m":{"dtype":"BOOL","shape":[2,2],"data_offsets":[0,4]}}""", 0, 1, 2, 1);
         reader.Invoking(r => r.Read("m")).Should().Throw<InvalidDataException>().WithMessage($"*{reader.Path}*'m'*");
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
     }
 
     [Fact]
@@ -222,25 +222,25 @@ public sealed class SafetensorsReaderTests : IDisposable
     public void Read_ManyTimes_LeavesNoTensors()
     {
         using SafetensorsReader reader = Open(Valid, new byte[8]);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         for (int i = 0; i < 100; i++)
         {
             using Tensor a = reader.Read("a");
-            Tensor.TotalCount.Should().Be(before + 1);
+            LiveTensors.Count.Should().Be(before + 1);
         }
 
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
     }
 
     [Fact]
     public void Read_ToAnotherDevice_MovesTheTensor()
     {
         using SafetensorsReader reader = Open(Valid, new byte[8]);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         using Tensor moved = reader.Read("b", META);
         moved.device_type.Should().Be(TorchSharp.DeviceType.META);
         moved.shape.Should().Equal(2);
-        Tensor.TotalCount.Should().Be(before + 1);
+        LiveTensors.Count.Should().Be(before + 1);
     }
 
     [Fact]
@@ -261,10 +261,10 @@ public sealed class SafetensorsReaderTests : IDisposable
     {
         byte[] data = [.. Enumerable.Range(0, 101 * 2).Select(i => (byte)(i * 7))];
         using SafetensorsReader reader = Open("""{"a":{"dtype":"I16","shape":[101],"data_offsets":[0,202]}}""", data);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         using Tensor read = reader.Read("a", null, piece: 10);
         read.bytes.ToArray().Should().Equal(data);
-        Tensor.TotalCount.Should().Be(before + 1);
+        LiveTensors.Count.Should().Be(before + 1);
     }
 
     private SafetensorsReader Open(string header, params byte[] data) => SafetensorsReader.Open(Write(SafetensorsBytes.Create(header, data)));

@@ -79,9 +79,9 @@ public sealed class SafetensorsWriterTests : IDisposable
             ["parameter"] = new TorchSharp.Modules.Parameter(matrix.clone()),
             ["derived"] = new TorchSharp.Modules.Parameter(matrix.clone()) * 2,
         };
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Count;
         SafetensorsWriter.Write(Target, views);
-        Tensor.TotalCount.Should().Be(before);
+        LiveTensors.Count.Should().Be(before);
 
         using SafetensorsReader reader = SafetensorsReader.Open(Target);
         foreach ((string name, Tensor view) in views)
