@@ -31,4 +31,11 @@ public abstract record AdapterOptions
             field = value;
         }
     }
+
+    /// <summary>
+    /// What the model does: <c>CAUSAL_LM</c>, <c>SEQ_CLS</c>, <c>SEQ_2_SEQ_LM</c>, <c>TOKEN_CLS</c>, <c>QUESTION_ANS</c> or <c>FEATURE_EXTRACTION</c>.
+    /// The classification tasks add their heads to the modules that are saved. PEFT: <c>task_type</c>.
+    /// </summary>
+    /// <value><see langword="null"/> by default.</value>
+    public string? TaskType { get; init; }
 }

@@ -47,8 +47,20 @@ public sealed record LoraOptions : AdapterOptions
     public LoraInitialization Initialization
     {
         get;
-        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(Initialization), value, "Unknown initialization.");
-    }
+        init => field = value ?? throw new ArgumentNullException(nameof(Initialization));
+    } = LoraInitialization.Kaiming;
+
+    /// <summary>Settings of <see cref="LoraInitialization.Eva"/>. PEFT: <c>eva_config</c>.</summary>
+    public EvaOptions? Eva { get; init; }
+
+    /// <summary>Settings of <see cref="LoraInitialization.Corda"/>. PEFT: <c>corda_config</c>.</summary>
+    public CordaOptions? Corda { get; init; }
+
+    /// <summary>Settings of <see cref="LoraInitialization.Loftq"/>. PEFT: <c>loftq_config</c>.</summary>
+    public LoftqOptions? Loftq { get; init; }
+
+    /// <summary>Settings of <see cref="LoraInitialization.LoraGa"/>. PEFT: <c>lora_ga_config</c>.</summary>
+    public LoraGaOptions? LoraGa { get; init; }
 
     /// <summary>Ranks that differ from <see cref="Rank"/>, by pattern; the first that matches a path decides. PEFT: <c>rank_pattern</c>.</summary>
     /// <value>Patterns in order; empty by default. A pattern matches a path as PEFT's do: as the regular expression <c>(.*\.)?(pattern)$</c>, or literally.</value>
@@ -66,8 +78,87 @@ public sealed record LoraOptions : AdapterOptions
         init => field = Checked(value, nameof(AlphaPattern), double.IsFinite);
     } = [];
 
+    /// <summary>Only the layers with these indices are adapted; for targets given as a list. PEFT: <c>layers_to_transform</c>.</summary>
+    /// <value>Empty by default: all layers.</value>
+    public IReadOnlyList<int> LayersToTransform
+    {
+        get;
+        init => field = [.. value ?? throw new ArgumentNullException(nameof(LayersToTransform))];
+    } = [];
+
+    /// <summary>The names before a layer's index, as regular expressions; needs <see cref="LayersToTransform"/>. PEFT: <c>layers_pattern</c>.</summary>
+    /// <value>Empty by default: any name.</value>
+    public IReadOnlyList<string> LayersPattern
+    {
+        get;
+        init => field = NotEmpty(value, nameof(LayersPattern));
+    } = [];
+
+    /// <summary>Which biases of the model train. PEFT: <c>bias</c>.</summary>
+    /// <value><see cref="BiasTraining.None"/> by default.</value>
+    public BiasTraining Bias
+    {
+        get;
+        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(Bias), value, "Unknown bias training.");
+    }
+
+    /// <summary>Give B a bias of its own: y = W x + b + s·(B(A x) + c). Not with DoRA. PEFT: <c>lora_bias</c>.</summary>
+    public bool LoraBias { get; init; }
+
+    /// <summary>Modules that are trained and saved whole, by the end of their paths. PEFT: <c>modules_to_save</c>.</summary>
+    /// <value>Empty by default.</value>
+    public IReadOnlyList<string> ModulesToSave
+    {
+        get;
+        init => field = NotEmpty(value, nameof(ModulesToSave));
+    } = [];
+
+    /// <summary>Rows of embeddings that train. PEFT: <c>trainable_token_indices</c>.</summary>
+    /// <value>Empty by default.</value>
+    public IReadOnlyList<TrainableTokens> TrainableTokens
+    {
+        get;
+        init => field = [.. value ?? throw new ArgumentNullException(nameof(TrainableTokens))];
+    } = [];
+
+    /// <summary>Parameters that are adapted themselves, by the end of their full names: mixture-of-experts weights. PEFT: <c>target_parameters</c>.</summary>
+    /// <value>Empty by default.</value>
+    public IReadOnlyList<string> TargetParameters
+    {
+        get;
+        init => field = NotEmpty(value, nameof(TargetParameters));
+    } = [];
+
+    /// <summary>Adapters or saved copies of a tied embedding and head stay one. PEFT: <c>ensure_weight_tying</c>.</summary>
+    public bool EnsureWeightTying { get; init; }
+
+    /// <summary>Whether the adapted weights are stored [in, out]. Only recorded: every layer knows its own layout. PEFT: <c>fan_in_fan_out</c>.</summary>
+    public bool FanInFanOut { get; init; }
+
+    /// <summary>The shape of the update of convolutions with groups. Not part of PEFT's file format.</summary>
+    /// <value><see cref="GroupedUpdate.Peft"/> by default.</value>
+    public GroupedUpdate GroupedUpdate
+    {
+        get;
+        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(GroupedUpdate), value, "Unknown grouped update.");
+    }
+
+    /// <summary>
+    /// Add the update of an attention's output projection twice, as PEFT does by mistake: for adapters that were trained
+    /// there. Not part of PEFT's file format.
+    /// </summary>
+    public bool DoublesAttentionOutput { get; init; }
+
     /// <summary>The scaling s = α/r, or α/√r with <see cref="UseRsLora"/>.</summary>
     public double Scaling => UseRsLora ? Alpha / Math.Sqrt(Rank) : Alpha / Rank;
+
+    private static string[] NotEmpty(IReadOnlyList<string> names, string property)
+    {
+        ArgumentNullException.ThrowIfNull(names, property);
+        return names.Any(string.IsNullOrEmpty)
+            ? throw new ArgumentException($"{property} has an empty entry.", property)
+            : [.. names];
+    }
 
     private static KeyValuePair<string, T>[] Checked<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string name, Predicate<T> valid)
     {

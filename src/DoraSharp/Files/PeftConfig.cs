@@ -75,11 +75,6 @@ internal sealed record PeftConfig(LoraOptions Options, bool NamesTargets, PeftMe
         return result;
     }
 
-    private static JsonNode Initialization(LoraInitialization value) => value switch
-    {
-        LoraInitialization.Kaiming => true,
-        LoraInitialization.Random => false,
-        LoraInitialization.Gaussian => Gaussian,
-        _ => throw new ArgumentOutOfRangeException(nameof(value), value, "An initialization without a name in PEFT."),
-    };
+    private static JsonNode Initialization(LoraInitialization value) =>
+        value == LoraInitialization.Kaiming ? true : value == LoraInitialization.Random ? false : value.Name;
 }

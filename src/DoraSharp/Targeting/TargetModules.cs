@@ -27,6 +27,12 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
     /// <summary>Every linear layer except the output head. PEFT: <c>"all-linear"</c>.</summary>
     public static TargetModules AllLinear { get; } = new([], AllLinearText);
 
+    /// <summary>What PEFT adapts by default in models of the model's type, such as <c>["q_proj", "v_proj"]</c> for <c>llama</c>. PEFT: <see langword="null"/>.</summary>
+    public static TargetModules ModelDefault { get; } = new([], null);
+
+    /// <summary>True for <see cref="ModelDefault"/>.</summary>
+    public bool IsModelDefault => Pattern is null && names.Length == 0;
+
     /// <summary>True for <see cref="AllLinear"/>.</summary>
     public bool IsAllLinear => Pattern is not null && Pattern.Equals(AllLinearText, StringComparison.OrdinalIgnoreCase);
 
@@ -97,6 +103,6 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
         return hash.ToHashCode();
     }
 
-    /// <summary>The names in brackets, or the pattern.</summary>
-    public override string ToString() => Pattern ?? $"[{string.Join(", ", names)}]";
+    /// <summary>The names in brackets, the pattern, or what says that the model type decides.</summary>
+    public override string ToString() => Pattern ?? (IsModelDefault ? "the model type's defaults" : $"[{string.Join(", ", names)}]");
 }

@@ -13,18 +13,22 @@ internal static class LoraInitializer
         using var noGrad = no_grad();
         Tensor a = empty(options.Rank, weight.Inputs, dtype: dtype, device: weight.Device);
         Tensor b = zeros(weight.Outputs, options.Rank, dtype: dtype, device: weight.Device);
-        switch (options.Initialization)
+        if (options.Initialization == LoraInitialization.Gaussian)
         {
-            case LoraInitialization.Gaussian:
-                nn.init.normal_(a, 0, 1.0 / options.Rank);
-                break;
-            case LoraInitialization.Random:
-                nn.init.kaiming_uniform_(a, a: Sqrt5);
-                nn.init.kaiming_uniform_(b, a: Sqrt5);
-                break;
-            default:
-                nn.init.kaiming_uniform_(a, a: Sqrt5);
-                break;
+            nn.init.normal_(a, 0, 1.0 / options.Rank);
+        }
+        else if (options.Initialization == LoraInitialization.Kaiming || options.Initialization == LoraInitialization.Random)
+        {
+            nn.init.kaiming_uniform_(a, a: Sqrt5);
+        }
+        else
+        {
+            throw new NotSupportedException($"The initialization {options.Initialization} is not supported.");
+        }
+
+        if (options.Initialization == LoraInitialization.Random)
+        {
+            nn.init.kaiming_uniform_(b, a: Sqrt5);
         }
 
         // A caller's dispose scope must not take the parameters of a module that outlives it.
