@@ -17,7 +17,7 @@ public class LoraOptionsTests
         Naming(() => new LoraOptions { Dropout = 1 }, "Dropout");
         Naming(() => new LoraOptions { Dropout = -0.1 }, "Dropout");
         Naming(() => new LoraOptions { DropoutPlacement = (DropoutPlacement)7 }, "DropoutPlacement");
-        Naming(() => new LoraOptions { Initialization = (LoraInitialization)9 }, "Initialization");
+        Naming(() => new LoraOptions { Initialization = null! }, "Initialization");
         Naming(() => new LoraOptions { RankPattern = [new("q_proj", 0)] }, "RankPattern");
         Naming(() => new LoraOptions { AlphaPattern = [new("", 1)] }, "AlphaPattern");
         Naming(() => new LoraOptions { ExcludeModules = TargetModules.AllLinear }, "ExcludeModules");
