@@ -58,9 +58,9 @@ internal static class Reference
         {
             LoraAdapter adapter = (LoraAdapter)stack[name];
             adapter.B.copy_(randn(adapter.B.shape, dtype: ScalarType.Float64, generator: generator) * 0.1);
-            if (adapter is DoraAdapter dora)
+            if (adapter.Magnitude is { } magnitude)
             {
-                dora.Magnitude.mul_(1 + (0.4 * (rand(dora.Magnitude.shape, dtype: ScalarType.Float64, generator: generator) - 0.5)).to(dora.Magnitude.dtype));
+                magnitude.mul_(1 + (0.4 * (rand(magnitude.shape, dtype: ScalarType.Float64, generator: generator) - 0.5)).to(magnitude.dtype));
             }
         }
     }
@@ -69,7 +69,7 @@ internal static class Reference
     public static ReferenceAdapter Copy(Adapter adapter)
     {
         LoraAdapter lora = (LoraAdapter)adapter;
-        return new(Leaf(lora.A), Leaf(lora.B), (lora as DoraAdapter)?.Magnitude is { } m ? Leaf(m) : null, lora.Options.Scaling);
+        return new(Leaf(lora.A), Leaf(lora.B), lora.Magnitude is { } m ? Leaf(m) : null, lora.Scaling);
     }
 
     /// <summary>A float64 leaf with the values of a tensor.</summary>

@@ -14,7 +14,7 @@ internal sealed class LibraryLayer : Method
         baseLayer = problem.NewBase();
         layer = wrap(baseLayer, problem.Options);
         var adapter = (LoraAdapter)layer.Adapters[layer.Adapters.Active[0]];
-        Trained = adapter is DoraAdapter dora ? [dora.A, dora.B, dora.Magnitude] : [adapter.A, adapter.B];
+        Trained = adapter.Magnitude is { } magnitude ? [adapter.A, adapter.B, magnitude] : [adapter.A, adapter.B];
         using var noGrad = no_grad();
         foreach ((Parameter parameter, Tensor value) in Trained.Zip([problem.A, problem.B, problem.Magnitude]))
         {

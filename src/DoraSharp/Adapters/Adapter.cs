@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -15,19 +14,25 @@ public abstract class Adapter : nn.Module
     }
 
     /// <summary>The options that the adapter was made with; the rank and alpha are those of this layer.</summary>
-    public abstract LoraOptions Options { get; }
+    public abstract AdapterOptions Options { get; }
 
     /// <summary>The element type of the trained parameters.</summary>
     public abstract ScalarType DType { get; }
 
-    /// <summary>The tensors of the adapter's file, by the part of their name that follows the module's path.</summary>
-    internal abstract IReadOnlyList<KeyValuePair<string, Parameter>> FileTensors { get; }
+    /// <summary>The tensors of the adapter's file.</summary>
+    internal abstract IReadOnlyList<FileTensor> FileTensors { get; }
+
+    /// <summary>The adapter's own bias [out], which the fold adds to the layer's; <see langword="null"/> if it has none.</summary>
+    internal virtual Tensor? Bias => null;
+
+    /// <summary>Whether the fold can give outputs; if not, only <see cref="FoldRows"/> serves.</summary>
+    internal virtual bool FoldsOutputs => true;
 
     /// <summary>
     /// The step on outputs, in training and evaluation alike: from y = V x + b to the same of the next effective weight.
     /// </summary>
-    /// <param name="y">What the fold gave so far, [tokens, out], in <see cref="DType"/>.</param>
-    /// <param name="x">The layer's input, [tokens, in], in <see cref="DType"/>.</param>
+    /// <param name="y">What the fold gave so far, a canonical output in <see cref="DType"/>.</param>
+    /// <param name="x">The layer's canonical input, in <see cref="DType"/> unless it holds ids.</param>
     /// <param name="fold">The fold that the step is part of.</param>
     internal abstract Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold);
 
@@ -41,4 +46,13 @@ public abstract class Adapter : nn.Module
     internal virtual void Invalidate()
     {
     }
+
+    /// <summary>The dtype in which a weight is adapted: float32 for half-precision weights, since an update is below half their unit in the last place.</summary>
+    /// <exception cref="NotSupportedException">Such weights cannot be adapted.</exception>
+    internal static ScalarType ParameterType(ScalarType weight) => weight switch
+    {
+        ScalarType.Float64 => ScalarType.Float64,
+        ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 => ScalarType.Float32,
+        _ => throw new NotSupportedException($"A frozen weight of dtype {weight} cannot be adapted; float64, float32, bfloat16 and float16 can."),
+    };
 }

@@ -38,4 +38,26 @@ public abstract record AdapterOptions
     /// </summary>
     /// <value><see langword="null"/> by default.</value>
     public string? TaskType { get; init; }
+
+    /// <summary>The probability that dropout zeroes an element of the adapter's input in training. PEFT: <c>lora_dropout</c>.</summary>
+    /// <value>0 (the default) to below 1.</value>
+    public double Dropout
+    {
+        get;
+        init => field = value is >= 0 and < 1 ? value : throw new ArgumentOutOfRangeException(nameof(Dropout), value, "Dropout must be at least 0 and below 1.");
+    }
+
+    /// <summary>Where the dropout acts, for DoRA. Not part of PEFT's file format.</summary>
+    /// <value><see cref="DropoutPlacement.AdapterPath"/> by default.</value>
+    public DropoutPlacement DropoutPlacement
+    {
+        get;
+        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(DropoutPlacement), value, "Unknown dropout placement.");
+    }
+
+    /// <summary>Train a magnitude per output row as well: DoRA (arXiv 2402.09353). PEFT: <c>use_dora</c>.</summary>
+    public bool UseDora { get; init; }
+
+    /// <summary>The kind and size in a few words.</summary>
+    internal abstract string Summary { get; }
 }

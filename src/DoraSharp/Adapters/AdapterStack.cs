@@ -4,7 +4,7 @@ namespace DoraSharp;
 
 /// <summary>
 /// The named adapters of one frozen weight. The active ones are folded over it in the order of activation: this one
-/// effective weight holds in training, in evaluation and after merging.
+/// effective weight holds in training, in evaluation, in mixed batches and after merging.
 /// </summary>
 /// <remarks>The stack owns its adapters; it never owns the frozen layer.</remarks>
 public sealed class AdapterStack : nn.Module
@@ -14,10 +14,11 @@ public sealed class AdapterStack : nn.Module
     private string[] active = [];
     private OriginalWeight? original;
 
-    internal AdapterStack(FrozenWeight weight)
+    internal AdapterStack(FrozenWeight weight, Geometry geometry)
         : base(nameof(AdapterStack))
     {
         this.weight = weight;
+        Geometry = geometry;
         RegisterComponents();
     }
 
@@ -33,37 +34,43 @@ public sealed class AdapterStack : nn.Module
     /// <summary>True while the active adapters are folded into the base weight.</summary>
     public bool IsMerged => original is not null;
 
+    /// <summary>The kind of layer.</summary>
+    public LayerKind Kind => Geometry.Kind;
+
+    internal FrozenWeight Weight => weight;
+
+    internal Geometry Geometry { get; }
+
+    /// <summary>The adapter of each sample of the next batches; <see langword="null"/> where the active ones serve all.</summary>
+    internal SampleAdapters? Samples { get; set; }
+
     /// <summary>Counts the forward passes that went through the stack: what a probe looks at.</summary>
     internal long Uses { get; private set; }
+
+    /// <summary>Whether the stack has anything to do now.</summary>
+    internal bool Acts => Enabled && !IsMerged && (active.Length > 0 || Samples is not null);
 
     /// <summary>An adapter by its name.</summary>
     /// <param name="name">The name it was added under.</param>
     /// <exception cref="KeyNotFoundException">There is no adapter of that name.</exception>
-    public Adapter this[string name] => adapters.TryGetValue(name, out Adapter? adapter)
-        ? adapter
-        : throw new KeyNotFoundException($"There is no adapter '{name}' here; there are: {(adapters.Count == 0 ? "none" : string.Join(", ", adapters.Keys))}.");
+    public Adapter this[string name] => Find(name)
+        ?? throw new KeyNotFoundException($"There is no adapter '{name}' here; there are: {(adapters.Count == 0 ? "none" : string.Join(", ", adapters.Keys))}.");
 
     /// <summary>Adds a fresh adapter. It is active at once if it is the first; others wait for <see cref="Activate"/>.</summary>
     /// <param name="name">Its name: not empty, without dots.</param>
-    /// <param name="options">LoRA, or DoRA with <see cref="LoraOptions.UseDora"/>.</param>
+    /// <param name="options">LoRA, or DoRA with <see cref="AdapterOptions.UseDora"/>.</param>
     /// <exception cref="ArgumentException">The name is taken or not allowed.</exception>
     /// <exception cref="InvalidOperationException">The stack is merged.</exception>
     /// <exception cref="NotSupportedException">The base weight's dtype cannot be adapted.</exception>
     public void Add(string name, LoraOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        AdapterName.Check(name);
-        RefuseIfMerged("add an adapter");
-        if (adapters.ContainsKey(name))
+        RefuseAdding(name);
+        Attach(name, new LoraAdapter(options, weight, Geometry));
+        if (active.Length == 0 && adapters.Count == 1)
         {
-            throw new ArgumentException($"There is an adapter '{name}' already; delete it first or take another name.", nameof(name));
+            Activate(name);
         }
-
-        Adapter adapter = options.UseDora ? new DoraAdapter(options, weight) : new LoraAdapter(options, weight);
-        adapter.train(training);
-        adapters.Add(name, adapter);
-        register_module(name, adapter);
-        Activate(active.Length == 0 && adapters.Count == 1 ? [name] : active);
     }
 
     /// <summary>
@@ -103,16 +110,39 @@ public sealed class AdapterStack : nn.Module
     /// <exception cref="InvalidOperationException">The stack is merged.</exception>
     public void Delete(string name)
     {
-        Adapter adapter = this[name];
         RefuseIfMerged("delete an adapter");
-        active = [.. active.Where(n => n != name)];
-        adapters.Remove(name);
-        _internal_submodules.Remove(name);
-        adapter.Dispose();
+        Detach(name).Dispose();
     }
 
-    /// <summary>The effective weight of the active adapters, [out, in], in the base weight's dtype, rounded once. A new tensor.</summary>
-    /// <remarks>Computed in float64 by blocks of rows. No gradient.</remarks>
+    /// <summary>Gives an adapter another name. It stays active if it is.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="newName">The new one: not empty, without dots.</param>
+    /// <exception cref="KeyNotFoundException">There is no adapter of that name.</exception>
+    /// <exception cref="ArgumentException">The new name is taken or not allowed.</exception>
+    public void Rename(string name, string newName)
+    {
+        _ = this[name];
+        RefuseName(newName);
+        string[] activeAfter = [.. active.Select(n => n == name ? newName : n)];
+
+        // The others keep their order, and with it their place in the state dict.
+        KeyValuePair<string, Adapter>[] before = [.. adapters];
+        foreach ((string key, _) in before)
+        {
+            _internal_submodules.Remove(key);
+        }
+
+        adapters.Clear();
+        foreach ((string key, Adapter adapter) in before)
+        {
+            Register(key == name ? newName : key, adapter);
+        }
+
+        active = activeAfter;
+    }
+
+    /// <summary>The effective weight of the active adapters as a matrix [out, in], in the base weight's dtype, rounded once. A new tensor.</summary>
+    /// <remarks>Computed in float64 by blocks of rows. No gradient. An embedding's matrix is [dimension, rows], a convolution's [out, in/groups·kernel].</remarks>
     public Tensor EffectiveWeight()
     {
         if (active.Length == 0)
@@ -129,7 +159,9 @@ public sealed class AdapterStack : nn.Module
 
     /// <summary>Folds the active adapters into the base weight. <see cref="Unmerge"/> brings its bits back.</summary>
     /// <param name="safe">Refuse a result that is not finite.</param>
-    /// <exception cref="InvalidOperationException">The stack is merged already, or the result is not finite; then nothing was changed.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The stack is merged already, the update has not the weight's shape, or the result is not finite; then nothing was changed.
+    /// </exception>
     public void Merge(bool safe = true) => MergePlan.Run([new("this layer", this)], safe);
 
     /// <summary>Restores the base weight bit for bit, from the copy that <see cref="Merge"/> kept.</summary>
@@ -145,6 +177,19 @@ public sealed class AdapterStack : nn.Module
         ForgetOriginal();
     }
 
+    /// <summary>
+    /// Forgets the norms that are kept. Needed only after writing into the memory of W, A or B by other means than tensor
+    /// operations, such as <c>tensor.data&lt;float&gt;()[0] = 1</c>: everything else is noticed.
+    /// </summary>
+    public void Invalidate()
+    {
+        weight.Invalidate();
+        foreach (Adapter adapter in adapters.Values)
+        {
+            adapter.Invalidate();
+        }
+    }
+
     /// <inheritdoc/>
     public override IEnumerable<(string name, Tensor buffer)> named_buffers(bool recurse = true, bool include_nonpersistent = true)
     {
@@ -154,23 +199,54 @@ public sealed class AdapterStack : nn.Module
         return base.named_buffers(recurse, include_nonpersistent);
     }
 
-    internal FrozenWeight Weight => weight;
+    /// <summary>An adapter by its name, if the stack has it.</summary>
+    internal Adapter? Find(string name) => adapters.GetValueOrDefault(name);
+
+    /// <summary>Adds an adapter that was made for this weight; it is not active.</summary>
+    internal void Attach(string name, Adapter adapter)
+    {
+        adapter.train(training);
+        Register(name, adapter);
+        foreach (var parameter in adapter.parameters())
+        {
+            parameter.requires_grad = false;
+        }
+    }
+
+    /// <summary>Takes an adapter out without disposing it.</summary>
+    internal Adapter Detach(string name)
+    {
+        Adapter adapter = this[name];
+        active = [.. active.Where(n => n != name)];
+        adapters.Remove(name);
+        _internal_submodules.Remove(name);
+        return adapter;
+    }
+
+    /// <summary>Throws unless an adapter of that name can be added.</summary>
+    internal void RefuseAdding(string name)
+    {
+        RefuseName(name);
+        RefuseIfMerged("add an adapter");
+    }
 
     /// <summary>The adapted output for the base layer's output z = W x + b; z itself where nothing is to be done.</summary>
-    /// <param name="x">The layer's input, [..., in].</param>
-    /// <param name="z">The base layer's output, [..., out].</param>
+    /// <param name="x">The layer's input.</param>
+    /// <param name="z">The base layer's output.</param>
     /// <param name="ownsOutput">Whether nobody else can hold z, so that it is disposed where another tensor is returned.</param>
     internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput)
     {
         Uses++;
-        if (!Enabled || IsMerged || active.Length == 0)
+        if (!Acts)
         {
             return z;
         }
 
         using var scope = NewDisposeScope();
-        Tensor y = Fold(z.reshape(-1, weight.Outputs), x.reshape(-1, weight.Inputs), active.Length, weight.Bias, training);
-        Tensor result = y.to(z.dtype).reshape(z.shape).MoveToOuterDisposeScope();
+        Tensor y = Samples is { } samples
+            ? samples.Apply(x, z, (part, output, name) => Find(name) is { } adapter ? Adapted(part, output, [adapter]) : output)
+            : Adapted(x, z, ActiveAdapters());
+        Tensor result = y.MoveToOuterDisposeScope();
         if (ownsOutput)
         {
             z.Dispose();
@@ -179,25 +255,34 @@ public sealed class AdapterStack : nn.Module
         return result;
     }
 
-    /// <summary>The effective weight as a function of the adapters' parameters, for routes that substitute the weight.</summary>
-    internal Tensor DifferentiableWeight()
+    /// <summary>The effective weight as a function of the adapters' parameters, in the layer's own layout: for routes that substitute the weight.</summary>
+    internal Tensor DifferentiableWeight() => DifferentiableWeight(ActiveAdapters());
+
+    /// <summary>The same for one adapter alone, or for the base where there is none of that name.</summary>
+    internal Tensor DifferentiableWeight(string name) => DifferentiableWeight(Find(name) is { } adapter ? [adapter] : []);
+
+    /// <summary>The bias of the active adapters and the base together, in the base's dtype; <see langword="null"/> where no adapter has one.</summary>
+    internal Tensor? EffectiveBias()
     {
-        Uses++;
-        using var scope = NewDisposeScope();
-        Tensor dense = weight.Dense();
-        if (!Enabled || IsMerged || active.Length == 0)
+        if (weight.Bias is not { } bias || !Array.Exists(active, name => adapters[name].Bias is not null))
         {
-            return dense.MoveToOuterDisposeScope();
+            return null;
         }
 
-        Tensor v = dense.to(adapters[active[0]].DType);
-        return active.Aggregate(v, (rows, name) => adapters[name].FoldRows(rows, 0, weight)).to(dense.dtype).MoveToOuterDisposeScope();
+        using var noGrad = no_grad();
+        return ActiveAdapters().Aggregate((Tensor)bias.to(ScalarType.Float64), static (sum, adapter) => Sum(sum, adapter.Bias)!).to(bias.dtype);
     }
 
     /// <summary>Puts a merged weight in place of the base weight; the stack takes over the copy of the original.</summary>
-    internal void ReplaceWeight(Tensor merged, OriginalWeight keep)
+    internal void ReplaceWeight(Tensor merged, Tensor? mergedBias, OriginalWeight keep)
     {
         weight.Overwrite(merged);
+        if (mergedBias is not null)
+        {
+            using var noGrad = no_grad();
+            weight.Bias!.copy_(mergedBias);
+        }
+
         original = keep;
     }
 
@@ -209,12 +294,22 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <summary>Throws unless the stack can be merged.</summary>
-    internal void RefuseMerge()
+    internal void RefuseMerge(string path)
     {
         RefuseIfMerged("merge");
         if (!Enabled)
         {
             throw new InvalidOperationException("Cannot merge while the adapters are switched off; dispose the scope that Disable() returned first.");
+        }
+
+        if (active.Length > 0 && weight.WhyNotMergeable is { } reason)
+        {
+            throw new InvalidOperationException($"{path} cannot be merged: {reason}. Nothing was merged.");
+        }
+
+        if (weight.Bias is null && active.FirstOrDefault(name => adapters[name].Bias is not null) is { } biased)
+        {
+            throw new InvalidOperationException($"{path} cannot be merged: the adapter '{biased}' has a bias and the base layer has none to fold it into. Nothing was merged.");
         }
     }
 
@@ -238,36 +333,69 @@ public sealed class AdapterStack : nn.Module
         base.Dispose(disposing);
     }
 
-    private Tensor Fold(Tensor y, Tensor x, int steps, Tensor? bias, bool drops)
+    private static Tensor? Sum(Tensor? a, Tensor? b) => a is null ? b : b is null ? a : a + b.to(a.dtype);
+
+    private Adapter[] ActiveAdapters() => Array.ConvertAll(active, name => adapters[name]);
+
+    private void Register(string name, Adapter adapter)
     {
-        for (int i = 0; i < steps; i++)
+        adapters.Add(name, adapter);
+        register_module(name, adapter);
+    }
+
+    private void RefuseName(string name)
+    {
+        AdapterName.Check(name);
+        if (adapters.ContainsKey(name))
         {
-            int before = i;
-            Adapter adapter = adapters[active[i]];
-            y = adapter.FoldOutput(y.to(adapter.DType), x.to(adapter.DType), new(weight, bias, drops, other => Product(other, before)));
+            throw new ArgumentException($"There is an adapter '{name}' already; delete it first or take another name.", nameof(name));
+        }
+    }
+
+    private Tensor Adapted(Tensor x, Tensor z, Adapter[] steps)
+    {
+        (Tensor input, Tensor output) = Geometry.Canonical(x, z, weight);
+        return Fold(output, input, steps, weight.Bias, training).to(z.dtype).reshape(z.shape);
+    }
+
+    private Tensor DifferentiableWeight(Adapter[] steps)
+    {
+        Uses++;
+        using var scope = NewDisposeScope();
+        Tensor dense = weight.Dense();
+        if (!Enabled || IsMerged || steps.Length == 0)
+        {
+            return weight.FromMatrix(dense).alias().MoveToOuterDisposeScope();
+        }
+
+        Tensor v = dense.to(steps[0].DType);
+        Tensor effective = steps.Aggregate(v, (rows, adapter) => adapter.FoldRows(rows, 0, weight)).to(dense.dtype);
+        return weight.FromMatrix(effective).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Fold(Tensor y, Tensor x, ReadOnlyMemory<Adapter> steps, Tensor? bias, bool drops, bool bare = false)
+    {
+        for (int i = 0; i < steps.Length; i++)
+        {
+            ReadOnlyMemory<Adapter> before = steps[..i];
+            Adapter adapter = steps.Span[i];
+            Tensor input = x.is_floating_point() ? x.to(adapter.DType) : x;
+            y = adapter.FoldOutput(y.to(adapter.DType), input, new(weight, Geometry, bias, drops, other => Product(other, before)));
+            if (!bare && adapter.Bias is { } own)
+            {
+                y += Geometry.PerOutput(own);
+                bias = Sum(bias, own);
+            }
         }
 
         return y;
     }
 
     /// <summary>The product of the first steps' effective weight with another input, without bias and dropout.</summary>
-    private Tensor Product(Tensor x, int steps)
+    private Tensor Product(Tensor x, ReadOnlyMemory<Adapter> steps)
     {
         // The base gets the input in its own dtype, as it got the layer's.
-        Tensor product = weight.Product(x.to(weight.DType));
-        return Fold(product, x, steps, bias: null, drops: false).to(x.dtype);
-    }
-
-    /// <summary>
-    /// Forgets the norms that are kept. Needed only after writing into the memory of W, A or B by other means than tensor
-    /// operations, such as <c>tensor.data&lt;float&gt;()[0] = 1</c>: everything else is noticed.
-    /// </summary>
-    public void Invalidate()
-    {
-        weight.Invalidate();
-        foreach (Adapter adapter in adapters.Values)
-        {
-            adapter.Invalidate();
-        }
+        Tensor product = Geometry.Product(x.to(weight.DType), weight);
+        return Fold(product, x, steps, bias: null, drops: false, bare: true).to(x.dtype);
     }
 }

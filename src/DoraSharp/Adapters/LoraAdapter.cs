@@ -1,86 +1,64 @@
 using TorchSharp.Modules;
-using TorchSharp.Utils;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>LoRA (arXiv 2106.09685): V ← V + s·B·A, with s = α/r, or α/√r rank-stabilised.</summary>
-public class LoraAdapter : Adapter
+/// <summary>
+/// LoRA (arXiv 2106.09685): V ← V + s·B·A, with s = α/r, or α/√r rank-stabilised; DoRA where the options ask for it.
+/// </summary>
+public sealed class LoraAdapter : LowRankAdapter
 {
     private const string NameOfA = "lora_A";
     private const string NameOfB = "lora_B";
+    private const string NameOfBias = "lora_B_bias";
 
-    [ComponentName(Name = NameOfA)]
-    private readonly Parameter a;
-    [ComponentName(Name = NameOfB)]
-    private readonly Parameter b;
+    private readonly LoraOptions options;
 
-    internal LoraAdapter(LoraOptions options, FrozenWeight weight)
-        : this(nameof(LoraAdapter), options, weight)
+    internal LoraAdapter(LoraOptions options, FrozenWeight weight, Geometry geometry)
+        : base(options.UseDora ? "DoraAdapter" : nameof(LoraAdapter), geometry)
     {
-    }
-
-    private protected LoraAdapter(string name, LoraOptions options, FrozenWeight weight)
-        : base(name)
-    {
-        Options = options;
-        (a, b) = LoraInitializer.Create(options, weight, ParameterType(weight.DType));
-
-        // RegisterComponents would list a derived type's parameters before these.
+        this.options = options;
+        ScalarType dtype = ParameterType(weight.DType);
+        (Parameter a, Parameter b) = LoraInitializer.Create(options, weight, geometry, dtype);
         register_parameter(NameOfA, a);
         register_parameter(NameOfB, b);
-    }
-
-    /// <inheritdoc/>
-    public override LoraOptions Options { get; }
-
-    /// <inheritdoc/>
-    public override ScalarType DType => a.dtype;
-
-    /// <summary>The down projection A, [rank, in].</summary>
-    public Parameter A => a;
-
-    /// <summary>The up projection B, [out, rank].</summary>
-    public Parameter B => b;
-
-    internal override IReadOnlyList<KeyValuePair<string, Parameter>> FileTensors =>
-        [new($"{NameOfA}.weight", a), new($"{NameOfB}.weight", b)];
-
-    internal override Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold) => Update(y, Dropped(x, fold));
-
-    internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
-    {
-        Tensor rows = b.narrow(0, firstRow, v.shape[0]).to(v.dtype);
-        return addmm(v, rows.mul(Options.Scaling), a.to(v.dtype), 1, 1);
-    }
-
-    /// <summary>y + s·B·A x.</summary>
-    private protected Tensor Update(Tensor y, Tensor x) => addmm(y, x.matmul(a.t()).mul(Options.Scaling), b.t(), 1, 1);
-
-    /// <summary>drop(x) in training, x itself otherwise.</summary>
-    private protected Tensor Dropped(Tensor x, FoldContext fold) =>
-        Drops(fold) ? nn.functional.dropout(x, Options.Dropout, training: true) : x;
-
-    /// <summary>Whether this adapter's dropout acts now.</summary>
-    private protected bool Drops(FoldContext fold) => fold.Drops && Options.Dropout > 0;
-
-    /// <summary>Throws unless a layer can be adapted.</summary>
-    /// <exception cref="NotSupportedException">Its dtype cannot be adapted.</exception>
-    /// <exception cref="ArgumentException">It has no input or no output features.</exception>
-    internal static void CheckBase(Linear layer)
-    {
-        _ = ParameterType(layer.weight.dtype);
-        if (layer.weight.numel() == 0)
+        if (options.LoraBias)
         {
-            throw new ArgumentException($"The layer maps {layer.in_features} to {layer.out_features} features; there is nothing to adapt.", nameof(layer));
+            register_parameter(NameOfBias, (Parameter)new Parameter(zeros(weight.Outputs, dtype: dtype, device: weight.Device)).DetachFromDisposeScope());
+        }
+
+        if (options.UseDora)
+        {
+            AddMagnitude(weight);
         }
     }
 
-    /// <summary>Half-precision weights are adapted in float32: an update is below half their unit in the last place.</summary>
-    private static ScalarType ParameterType(ScalarType weight) => weight switch
-    {
-        ScalarType.Float64 => ScalarType.Float64,
-        ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 => ScalarType.Float32,
-        _ => throw new NotSupportedException($"A frozen weight of dtype {weight} cannot be adapted; float64, float32, bfloat16 and float16 can."),
-    };
+    // A covariant override would give the type two properties of one name, on which TorchSharp's to(...) fails.
+
+    /// <summary>The options that the adapter was made with, as <see cref="LoraOptions"/>; the rank and alpha are those of this layer.</summary>
+    public override AdapterOptions Options => options;
+
+    // to(...) replaces the registered parameters, so these are asked for at every use.
+
+    /// <summary>The down projection A, [rank, in].</summary>
+    public Parameter A => get_parameter(NameOfA)!;
+
+    /// <summary>The up projection B, [out, rank]; [out, rank/groups] for convolutions with groups in PEFT's layout.</summary>
+    public Parameter B => get_parameter(NameOfB)!;
+
+    /// <summary>B's own bias [out], which is scaled by s; <see langword="null"/> without <see cref="LoraOptions.LoraBias"/>.</summary>
+    public Parameter? BiasOfB => get_parameter(NameOfBias);
+
+    internal override double InitialScaling => options.Scaling;
+
+    internal override Tensor[] Sources => [A, B];
+
+    internal override Tensor? Bias => BiasOfB is { } bias ? bias * Scaling : null;
+
+    internal override IReadOnlyList<FileTensor> FileTensors =>
+        BiasOfB is { } bias
+            ? [InFile(FactorPart.A, A), InFile(FactorPart.B, B), InFile(FactorPart.BiasOfB, bias), .. base.FileTensors]
+            : [InFile(FactorPart.A, A), InFile(FactorPart.B, B), .. base.FileTensors];
+
+    internal override (Tensor A, Tensor B) Factors() => (A, B);
 }

@@ -1,6 +1,8 @@
+using System.Globalization;
+
 namespace DoraSharp;
 
-/// <summary>The options of LoRA and, with <see cref="UseDora"/>, DoRA adapters. The twin of PEFT's <c>LoraConfig</c>.</summary>
+/// <summary>The options of LoRA and, with <see cref="AdapterOptions.UseDora"/>, DoRA adapters. The twin of PEFT's <c>LoraConfig</c>.</summary>
 /// <remarks>Immutable. Every value is checked where it is set; a bad one throws with the property's name.</remarks>
 public sealed record LoraOptions : AdapterOptions
 {
@@ -20,27 +22,8 @@ public sealed record LoraOptions : AdapterOptions
         init => field = double.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(nameof(Alpha), value, "Alpha must be finite.");
     } = 8;
 
-    /// <summary>The probability that dropout zeroes an element of the adapter's input in training. PEFT: <c>lora_dropout</c>.</summary>
-    /// <value>0 (the default) to below 1.</value>
-    public double Dropout
-    {
-        get;
-        init => field = value is >= 0 and < 1 ? value : throw new ArgumentOutOfRangeException(nameof(Dropout), value, "Dropout must be at least 0 and below 1.");
-    }
-
-    /// <summary>Where the dropout acts, for DoRA. Not part of PEFT's file format.</summary>
-    /// <value><see cref="DropoutPlacement.AdapterPath"/> by default.</value>
-    public DropoutPlacement DropoutPlacement
-    {
-        get;
-        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(DropoutPlacement), value, "Unknown dropout placement.");
-    }
-
     /// <summary>Scale by α/√r (rank-stabilised, arXiv 2312.03732) in place of α/r. PEFT: <c>use_rslora</c>.</summary>
     public bool UseRsLora { get; init; }
-
-    /// <summary>Train a magnitude per output row as well: DoRA (arXiv 2402.09353). PEFT: <c>use_dora</c>.</summary>
-    public bool UseDora { get; init; }
 
     /// <summary>How A and B start. PEFT: <c>init_lora_weights</c>.</summary>
     /// <value><see cref="LoraInitialization.Kaiming"/> by default.</value>
@@ -151,6 +134,9 @@ public sealed record LoraOptions : AdapterOptions
 
     /// <summary>The scaling s = α/r, or α/√r with <see cref="UseRsLora"/>.</summary>
     public double Scaling => UseRsLora ? Alpha / Math.Sqrt(Rank) : Alpha / Rank;
+
+    internal override string Summary =>
+        string.Create(CultureInfo.InvariantCulture, $"{(UseDora ? "DoRA" : "LoRA")} rank {Rank}, alpha {Alpha}{(UseRsLora ? ", rank-stabilised" : "")}");
 
     private static string[] NotEmpty(IReadOnlyList<string> names, string property)
     {

@@ -9,7 +9,7 @@ namespace DoraSharp;
 /// </summary>
 /// <remarks>
 /// Read and written as PEFT 0.21.2 does. Options that this library lacks are refused with the field's name;
-/// <see cref="LoraOptions.DropoutPlacement"/> has no field in the format and is not saved.
+/// <see cref="AdapterOptions.DropoutPlacement"/> has no field in the format and is not saved.
 /// </remarks>
 public sealed class PeftFolder : IDisposable
 {

@@ -8,34 +8,42 @@ namespace DoraSharp;
 /// forward, <c>train()</c>, <c>to(...)</c> and <c>state_dict()</c> include the adapters.
 /// </summary>
 /// <remarks>Disposing the handle takes the adapters out of the model: see <see cref="Unload"/>.</remarks>
-public sealed class AdaptedModel : IDisposable
+public sealed partial class AdaptedModel : IDisposable
 {
     private readonly Installation installation;
-    private PeftMetadata metadata = new();
+    private readonly TrainedParameters trained = new();
+    private readonly InjectionOptions injection;
+    private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
+    private string[] active = [];
     private bool unloaded;
 
-    internal AdaptedModel(nn.Module model, LoraOptions options, string adapterName, Installation installation, InjectionPlan plan)
+    internal AdaptedModel(nn.Module model, InjectionOptions injection)
     {
         Model = model;
-        AdapterName = adapterName;
-        Options = options;
-        this.installation = installation;
-        Report = MakeReport(plan);
+        this.injection = injection;
+        installation = new Installation(model);
+        installation.OnRemoval(trained.Dispose);
     }
 
     /// <summary>The adapted model.</summary>
     public nn.Module Model { get; }
 
-    /// <summary>The name of the adapter that was injected.</summary>
-    public string AdapterName { get; }
+    /// <summary>The adapters' names, in the order in which they were added.</summary>
+    public IReadOnlyList<string> AdapterNames => [.. adapters.Select(adapter => adapter.Key)];
 
-    /// <summary>The options of the adapter that was injected.</summary>
-    public LoraOptions Options { get; }
+    /// <summary>The names of the active adapters, in the order of activation.</summary>
+    public IReadOnlyList<string> ActiveAdapters => active;
 
-    /// <summary>What was adapted, by which route, and what matched nothing.</summary>
-    public InjectionReport Report { get; private set; }
+    /// <summary>The name of the first adapter.</summary>
+    public string AdapterName => adapters[0].Key;
 
-    /// <summary>The adapted layers' adapters, by path, in model order.</summary>
+    /// <summary>The options of the first adapter.</summary>
+    public AdapterOptions Options => adapters[0].Value.Options;
+
+    /// <summary>What was adapted by the first adapter, by which route, and what matched nothing.</summary>
+    public InjectionReport Report => adapters[0].Value.Report;
+
+    /// <summary>The adapted weights' adapters, by path, in the order in which they were adapted.</summary>
     /// <exception cref="ObjectDisposedException">The adapters were taken out of the model.</exception>
     public IReadOnlyList<KeyValuePair<string, AdapterStack>> Layers
     {
@@ -48,12 +56,25 @@ public sealed class AdaptedModel : IDisposable
 
     internal IReadOnlyList<InstalledLayer> InstalledLayers => installation.Layers;
 
+    /// <summary>An adapter's tensors as its file has them.</summary>
+    internal IEnumerable<PeftTensor> TensorsOf(string adapterName) => new AdapterTensors(installation.Layers, trained, adapterName).ToFile();
+
     /// <summary>True while the adapters of one layer or more are folded into its base weight.</summary>
     public bool IsMerged => !unloaded && installation.Layers.Any(layer => layer.Stack.IsMerged);
 
+    /// <summary>The options of an adapter.</summary>
+    /// <param name="adapterName">Its name.</param>
+    /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
+    public AdapterOptions OptionsOf(string adapterName) => Find(adapterName).Options;
+
+    /// <summary>What an adapter adapted, by which route, and what matched nothing.</summary>
+    /// <param name="adapterName">Its name.</param>
+    /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
+    public InjectionReport ReportOf(string adapterName) => Find(adapterName).Report;
+
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
     public IEnumerable<Parameter> TrainableParameters() =>
-        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad);
+        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad).Concat(trained.Training());
 
     /// <summary>Adapts a model with an adapter that was trained before, here or by PEFT.</summary>
     /// <param name="model">A model with the layers that the adapter was trained on.</param>
@@ -66,14 +87,14 @@ public sealed class AdaptedModel : IDisposable
     /// <exception cref="InvalidOperationException">As for <see cref="AdapterInjector.Inject"/>.</exception>
     public static AdaptedModel Load(nn.Module model, string folder, InjectionOptions? injection = null)
     {
+        ArgumentNullException.ThrowIfNull(model);
         injection ??= new();
         using PeftFolder file = PeftFolder.Read(folder, injection.AdapterName);
-        InjectionPlan plan = InjectionPlan.Make(model, file.Options, injection);
-        AdapterTensors.RefuseRanksAboveTheFiles(plan.Sites, file);
-        AdaptedModel adapted = AdapterInjector.CarryOut(model, file.Options, injection, plan);
+        InjectionPlan.RefuseAdapted(model);
+        AdaptedModel adapted = new(model, injection);
         try
         {
-            adapted.CopyFrom(file);
+            adapted.AddFrom(injection.AdapterName, file);
             return adapted;
         }
         catch
@@ -83,54 +104,50 @@ public sealed class AdaptedModel : IDisposable
         }
     }
 
-    /// <summary>Loads the values of the injected adapter from a folder.</summary>
+    /// <summary>Loads the values of the first adapter from a folder.</summary>
+    /// <inheritdoc cref="Load(string, string)"/>
+    public void Load(string folder) => Load(folder, AdapterName);
+
+    /// <summary>Loads the values of an adapter from a folder.</summary>
     /// <param name="folder">The folder that <see cref="Save"/> or PEFT wrote for an adapter with the same options.</param>
+    /// <param name="adapterName">The adapter.</param>
     /// <exception cref="IOException">The folder or a file of it is missing.</exception>
+    /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
     /// <exception cref="InvalidDataException">
     /// A file is damaged, the adapter has other options, or its tensors are missing, unexpected or misshapen. Nothing was changed.
     /// </exception>
     /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
-    public void Load(string folder)
+    public void Load(string folder, string adapterName)
     {
-        foreach ((_, AdapterStack stack) in Layers)
-        {
-            stack.RefuseIfMerged("load an adapter");
-        }
-
-        using PeftFolder file = PeftFolder.Read(folder, AdapterName);
-        if (!IsSameUpdate(Options, file.Options))
+        RefuseIfMerged("load an adapter");
+        InstalledAdapter adapter = Find(adapterName);
+        using PeftFolder file = PeftFolder.Read(folder, adapterName);
+        if (!IsSameUpdate(adapter.Options, file.Options))
         {
             throw new InvalidDataException(
-                $"The adapter in '{file.Path}' has other options than the model's: {Describe(file.Options)}, not {Describe(Options)}. Nothing was loaded. " +
-                $"Take the model's adapters out (Unload) and use {nameof(AdaptedModel)}.{nameof(Load)}(model, folder).");
+                $"The adapter in '{file.Path}' has other options than the model's: {file.Options.Summary}, not {adapter.Options.Summary}. Nothing was loaded. " +
+                $"Use {nameof(HotSwap)}, or take the model's adapters out (Unload) and use {nameof(AdaptedModel)}.{nameof(Load)}(model, folder).");
         }
 
-        CopyFrom(file);
+        LoadedTensors loaded = new AdapterTensors(installation.Layers, trained, adapterName).CopyFrom(file, injection.AllowMismatchedTensors);
+        Replace(adapterName, adapter with { Metadata = file.Metadata, Report = adapter.Report with { File = loaded } });
     }
 
     /// <summary>
-    /// Saves the injected adapter as a Hugging Face PEFT folder. Both files are written under temporary names and then moved into place.
+    /// Saves an adapter as a Hugging Face PEFT folder. Both files are written under temporary names and then moved into place.
     /// </summary>
     /// <param name="folder">The folder; an adapter with another name than <c>default</c> goes to a subfolder of its name.</param>
     /// <param name="about">What the configuration says besides; <see langword="null"/> for what a loaded adapter's said.</param>
+    /// <param name="adapterName">The adapter; <see langword="null"/> for the first one.</param>
+    /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
     /// <exception cref="IOException">A file cannot be written; what was there is still there.</exception>
-    public void Save(string folder, PeftMetadata? about = null)
+    public void Save(string folder, PeftMetadata? about = null, string? adapterName = null)
     {
         RefuseIfUnloaded();
-        PeftFolder.Write(folder, Options, new AdapterTensors(installation.Layers, AdapterName).ToFile(), about ?? metadata, AdapterName);
-    }
-
-    /// <summary>Switches the adapters off until the returned scope is disposed: the model gives the base model's output.</summary>
-    /// <exception cref="InvalidOperationException">The adapters are merged.</exception>
-    /// <exception cref="ObjectDisposedException">The adapters were taken out of the model.</exception>
-    public IDisposable Disable()
-    {
-        foreach ((_, AdapterStack stack) in Layers)
-        {
-            stack.RefuseIfMerged("switch adapters off");
-        }
-
-        return new DisabledScope([.. installation.Layers.Select(layer => layer.Stack)]);
+        adapterName ??= AdapterName;
+        InstalledAdapter adapter = Find(adapterName);
+        using var scope = NewDisposeScope();
+        PeftFolder.Write(folder, (LoraOptions)adapter.Options, TensorsOf(adapterName), about ?? adapter.Metadata, adapterName);
     }
 
     /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>
@@ -176,6 +193,7 @@ public sealed class AdaptedModel : IDisposable
             stack.ForgetOriginal();
         }
 
+        trained.Keep();
         Unload();
     }
 
@@ -202,49 +220,116 @@ public sealed class AdaptedModel : IDisposable
     /// <inheritdoc cref="Unload"/>
     public void Dispose() => Unload();
 
-    private static string Describe(LoraOptions options) =>
-        $"{(options.UseDora ? "DoRA" : "LoRA")} rank {options.Rank}, alpha {options.Alpha}{(options.UseRsLora ? ", rank-stabilised" : "")}";
-
-    private static bool IsSameUpdate(LoraOptions a, LoraOptions b) =>
-        (a.UseDora, a.Rank, a.Alpha, a.UseRsLora) == (b.UseDora, b.Rank, b.Alpha, b.UseRsLora)
-        && a.RankPattern.SequenceEqual(b.RankPattern)
-        && a.AlphaPattern.SequenceEqual(b.AlphaPattern);
-
-    private void CopyFrom(PeftFolder file)
+    /// <summary>Adds an adapter by a plan that was made for it; it is not active unless it is the first.</summary>
+    internal InjectionReport Add(string name, AdapterOptions options, InjectionPlan plan, PeftMetadata? metadata = null)
     {
-        new AdapterTensors(installation.Layers, AdapterName).CopyFrom(file);
-        metadata = file.Metadata;
-        Report = Report with { Warnings = file.Warnings };
+        RefuseAdding(name);
+        RouteChoice[] routes = RouteChoice.For(Model, plan.Sites, injection);
+        installation.Add(name, plan.Sites, routes, static (layer, site) => new LoraAdapter((LoraOptions)site.Options, layer.Stack.Weight, layer.Stack.Geometry));
+        adapters.Add(new(name, new(options, MakeReport(name, plan), metadata ?? new())));
+        if (adapters.Count == 1)
+        {
+            Activate(name);
+        }
+
+        return Find(name).Report;
+    }
+
+    /// <summary>Makes sure that a forward pass reaches every layer of the first adapter.</summary>
+    internal void CheckReach()
+    {
+        if (injection.Probe is { } probe)
+        {
+            ReachCheck.Run(installation.Layers, probe);
+        }
+    }
+
+    private static bool IsSameUpdate(AdapterOptions a, AdapterOptions b) => (a, b) switch
+    {
+        (LoraOptions x, LoraOptions y) => (x.UseDora, x.Rank, x.Alpha, x.UseRsLora) == (y.UseDora, y.Rank, y.Alpha, y.UseRsLora)
+            && x.RankPattern.SequenceEqual(y.RankPattern)
+            && x.AlphaPattern.SequenceEqual(y.AlphaPattern),
+        _ => a.GetType() == b.GetType() && a.UseDora == b.UseDora,
+    };
+
+    private void AddFrom(string name, PeftFolder file)
+    {
+        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection);
+        RefuseRanksAboveTheFiles(plan.Sites, file);
+        Add(name, file.Options, plan, file.Metadata);
+        try
+        {
+            LoadedTensors loaded = new AdapterTensors(installation.Layers, trained, name).CopyFrom(file, injection.AllowMismatchedTensors);
+            CheckReach();
+            InstalledAdapter adapter = Find(name);
+            Replace(name, adapter with { Report = adapter.Report with { File = loaded } });
+        }
+        catch
+        {
+            Remove(name);
+            throw;
+        }
+    }
+
+    // A configuration must not make anything larger than its file's tensors.
+    private static void RefuseRanksAboveTheFiles(IReadOnlyList<PlannedSite> sites, PeftFolder folder)
+    {
+        long largest = folder.Tensors.SelectMany(tensor => tensor.Value.shape).DefaultIfEmpty(0).Max();
+        if (sites.FirstOrDefault(site => site.Options is LoraOptions options && options.Rank > largest) is { } site)
+        {
+            throw new InvalidDataException(
+                $"The configuration in '{folder.Path}' asks for {site.Options.Summary} at {site.Path}; no tensor in the file has a dimension of that size. Nothing was loaded.");
+        }
+    }
+
+    private InstalledAdapter Find(string name)
+    {
+        int index = adapters.FindIndex(adapter => adapter.Key == name);
+        return index >= 0
+            ? adapters[index].Value
+            : throw new KeyNotFoundException($"There is no adapter '{name}'; there are: {(adapters.Count == 0 ? "none" : string.Join(", ", AdapterNames))}.");
+    }
+
+    private void Replace(string name, InstalledAdapter adapter, string? newName = null)
+    {
+        int index = adapters.FindIndex(entry => entry.Key == name);
+        adapters[index] = new(newName ?? name, adapter);
+    }
+
+    private void RefuseAdding(string name)
+    {
+        DoraSharp.AdapterName.Check(name);
+        RefuseIfMerged("add an adapter");
+        if (adapters.Exists(adapter => adapter.Key == name))
+        {
+            throw new ArgumentException($"There is an adapter '{name}' already; delete it first or take another name.", nameof(name));
+        }
+    }
+
+    private void RefuseIfMerged(string action)
+    {
+        foreach ((_, AdapterStack stack) in Layers)
+        {
+            stack.RefuseIfMerged(action);
+        }
     }
 
     private void RefuseIfUnloaded() => ObjectDisposedException.ThrowIf(unloaded, this);
 
-    private InjectionReport MakeReport(InjectionPlan plan)
+    private InjectionReport MakeReport(string name, InjectionPlan plan)
     {
         AdaptedSite[] sites =
         [
-            .. installation.Layers.Select(layer => new AdaptedSite(
+            .. installation.Layers.Where(layer => layer.Stack.Find(name) is not null).Select(layer => new AdaptedSite(
                 layer.Path,
                 layer.Site.Node.Aliases,
+                layer.Stack.Kind,
                 layer.Choice.Route,
                 layer.Stack.Weight.Inputs,
                 layer.Stack.Weight.Outputs,
-                layer.Site.Options,
-                layer.Stack.parameters().Where(p => p.requires_grad).Sum(p => p.numel()))),
+                layer.Stack[name].Options,
+                layer.Stack[name].parameters().Sum(p => p.numel()))),
         ];
         return new(sites, plan.LeftAlone, plan.Unmatched, Model.parameters().Sum(p => p.numel()));
-    }
-
-    private sealed class DisabledScope : IDisposable
-    {
-        private readonly (AdapterStack Stack, bool Enabled)[] before;
-
-        public DisabledScope(AdapterStack[] stacks)
-        {
-            before = Array.ConvertAll(stacks, stack => (stack, stack.Enabled));
-            Array.ForEach(stacks, stack => stack.Enabled = false);
-        }
-
-        public void Dispose() => Array.ForEach(before, state => state.Stack.Enabled = state.Enabled);
     }
 }

@@ -25,26 +25,18 @@ public static class AdapterInjector
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         injection ??= new();
-        return CarryOut(model, options, injection, InjectionPlan.Make(model, options, injection));
-    }
-
-    /// <summary>Carries out a plan that was made for this model and these options.</summary>
-    internal static AdaptedModel CarryOut(nn.Module model, LoraOptions options, InjectionOptions injection, InjectionPlan plan)
-    {
-        RouteChoice[] routes = RouteChoice.For(model, plan.Sites, injection);
-        Installation installation = Installation.Install(model, plan.Sites, routes, injection.AdapterName);
+        InjectionPlan.RefuseAdapted(model);
+        InjectionPlan plan = InjectionPlan.Make(model, options, injection);
+        AdaptedModel adapted = new(model, injection);
         try
         {
-            if (injection.Probe is { } probe)
-            {
-                ReachCheck.Run(installation.Layers, probe);
-            }
-
-            return new AdaptedModel(model, options, injection.AdapterName, installation, plan);
+            adapted.Add(injection.AdapterName, options, plan);
+            adapted.CheckReach();
+            return adapted;
         }
         catch
         {
-            installation.Dispose();
+            adapted.Dispose();
             throw;
         }
     }

@@ -1,82 +1,116 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>An adapter's parameters in a model, by the names that they have in a PEFT file.</summary>
+/// <summary>An adapter's tensors in a model, by the names that they have in a PEFT file.</summary>
 internal sealed class AdapterTensors
 {
     private const int Listed = 8;
-    private readonly List<(string Path, string Part, Parameter Parameter)> parameters = [];
+    private const string BaseWeight = ".base_layer.weight";
+    private readonly Dictionary<string, (Tensor Tensor, long[] Shape)> tensors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Tensor> baseWeights = new(StringComparer.Ordinal);
 
-    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, string adapterName)
+    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, TrainedParameters trained, string adapterName)
     {
         foreach (InstalledLayer layer in layers)
         {
-            foreach ((string part, Parameter parameter) in layer.Stack[adapterName].FileTensors)
+            if (layer.Stack.Find(adapterName) is not { } adapter)
             {
-                parameters.Add((layer.Path, part, parameter));
+                continue;
             }
+
+            baseWeights[layer.DiskPath + BaseWeight] = layer.Stack.Weight.Stored;
+            foreach (FileTensor tensor in adapter.FileTensors)
+            {
+                tensors.Add($"{layer.DiskPath}.{tensor.Part}", (tensor.Value, tensor.Shape));
+            }
+        }
+
+        foreach ((string name, Tensor values) in trained.Of(adapterName))
+        {
+            tensors.Add(name, (values, values.shape));
         }
     }
 
-    /// <summary>The parameters as tensors of a file, in model order. They stay the model's.</summary>
-    public IEnumerable<PeftTensor> ToFile() => parameters.Select(p => new PeftTensor(p.Path, p.Part, p.Parameter));
-
-    /// <summary>
-    /// Compares the ranks that a configuration asks for with the file's tensors before anything of that size is made.
-    /// </summary>
-    /// <exception cref="InvalidDataException">A layer's rank is above that of every tensor in the file.</exception>
-    public static void RefuseRanksAboveTheFiles(IReadOnlyList<PlannedSite> sites, PeftFolder folder)
+    /// <summary>The tensors of a file, in model order. Those whose shape differs in files are new handles.</summary>
+    public IEnumerable<PeftTensor> ToFile()
     {
-        long largest = folder.Tensors.Where(tensor => tensor.Part == "lora_A.weight").Select(tensor => tensor.Value.shape[0]).DefaultIfEmpty(0).Max();
-        if (sites.FirstOrDefault(site => site.Options.Rank > largest) is { } site)
-        {
-            throw new InvalidDataException(
-                $"The configuration in '{folder.Path}' asks for rank {site.Options.Rank} at {site.Node.Path}; the largest in the file of tensors is {largest}. Nothing was loaded.");
-        }
+        using var noGrad = no_grad();
+        return
+        [
+            .. tensors.Select(static entry =>
+            {
+                (string path, string part) = PeftTensor.Split(entry.Key);
+                (Tensor tensor, long[] shape) = entry.Value;
+                return new PeftTensor(path, part, tensor.shape.SequenceEqual(shape) ? tensor : tensor.reshape(shape));
+            }),
+        ];
     }
 
     /// <summary>Copies a file's values, or throws and changes nothing.</summary>
-    /// <exception cref="InvalidDataException">Tensors are missing, unexpected, misshapen or not finite; the message names them.</exception>
-    public void CopyFrom(PeftFolder folder)
+    /// <param name="folder">The file.</param>
+    /// <param name="allowMismatched">Accept tensors that are missing or that the model has no place for.</param>
+    /// <returns>What went where.</returns>
+    /// <exception cref="InvalidDataException">Tensors are missing, unexpected or misshapen; the message names them.</exception>
+    public LoadedTensors CopyFrom(PeftFolder folder, bool allowMismatched = false)
     {
         Dictionary<string, Tensor> given = folder.Tensors.ToDictionary(tensor => tensor.Name, tensor => tensor.Value, StringComparer.Ordinal);
         List<string> missing = [];
         List<string> misshapen = [];
-        List<string> notFinite = [];
-        List<(Parameter To, Tensor From)> copies = [];
-        foreach ((string path, string part, Parameter parameter) in parameters)
+        List<string> warnings = [.. folder.Warnings];
+        List<(string Name, Tensor To, Tensor From)> copies = [];
+        foreach ((string name, (Tensor tensor, long[] shape)) in tensors)
         {
-            string name = $"{path}.{part}";
             if (!given.Remove(name, out Tensor? value))
             {
                 missing.Add(name);
             }
-            else if (!value.shape.SequenceEqual(parameter.shape))
+            else if (!value.shape.SequenceEqual(shape))
             {
-                misshapen.Add($"{name} is [{string.Join(", ", value.shape)}], the model's is [{string.Join(", ", parameter.shape)}]");
-            }
-            else if (!Finite.All(value))
-            {
-                notFinite.Add(name);
+                misshapen.Add($"{name} is [{string.Join(", ", value.shape)}], the model's is [{string.Join(", ", shape)}]");
             }
             else
             {
-                copies.Add((parameter, value));
+                copies.Add((name, tensor, value));
             }
         }
 
-        string problems = Problem("missing", missing) + Problem("unexpected", [.. given.Keys]) + Problem("of another shape", misshapen) + Problem("not finite", notFinite);
+        warnings.AddRange(AboutBaseWeights(given));
+        string problems = allowMismatched ? "" : Problem("missing", missing) + Problem("unexpected", [.. given.Keys]);
+        problems += Problem("of another shape", misshapen);
         if (problems.Length > 0)
         {
             throw new InvalidDataException($"The adapter in '{folder.Path}' does not fit the model.{problems} Nothing was loaded.");
         }
 
         using var noGrad = no_grad();
-        foreach ((Parameter to, Tensor from) in copies)
+        foreach ((string name, Tensor to, Tensor from) in copies)
         {
-            to.copy_(from);
+            using Tensor matrix = from.reshape(to.shape);
+            to.copy_(matrix);
+            if (!Finite.All(from))
+            {
+                warnings.Add($"'{name}' has values that are not finite.");
+            }
+        }
+
+        return new([.. copies.Select(copy => copy.Name)], missing, [.. given.Keys], warnings);
+    }
+
+    // PEFT saves the weight of an adapted embedding or head as well when its name is a common one.
+    private IEnumerable<string> AboutBaseWeights(Dictionary<string, Tensor> given)
+    {
+        foreach ((string name, Tensor weight) in baseWeights)
+        {
+            if (given.Remove(name, out Tensor? value))
+            {
+                using Tensor here = weight.detach();
+                using Tensor there = value.to(here.dtype, here.device);
+                if (!value.shape.SequenceEqual(here.shape) || !here.allclose(there, 0, 0))
+                {
+                    yield return $"'{name}' differs from the model's own weight, which was kept.";
+                }
+            }
         }
     }
 

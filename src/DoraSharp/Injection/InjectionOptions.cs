@@ -42,4 +42,11 @@ public sealed record InjectionOptions
     /// <summary>Accept entries of <see cref="AdapterOptions.TargetModules"/> that match nothing as long as another entry matches, as PEFT does.</summary>
     /// <value><see langword="false"/> by default: such an entry is an error.</value>
     public bool AllowUnmatchedTargets { get; init; }
+
+    /// <summary>
+    /// Accept adapter files that lack some of the adapter's tensors, which then keep their initial values, or that have
+    /// some which the model has no place for, which are left out. The report lists them.
+    /// </summary>
+    /// <value><see langword="false"/> by default: such a file is refused.</value>
+    public bool AllowMismatchedTensors { get; init; }
 }

@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -14,24 +13,30 @@ internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnly
     /// <exception cref="InvalidOperationException">The model is adapted already.</exception>
     public static InjectionPlan Make(nn.Module model, LoraOptions options, InjectionOptions injection)
     {
-        if (model is Linear)
+        if (LayerKinds.Of(model) != LayerKind.None)
         {
-            throw new ArgumentException($"The model is itself a linear layer, which nothing holds: wrap it by {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
-        }
-
-        if (model is AdaptedLinear or AdapterStack || model.modules().Any(m => m is AdapterStack))
-        {
-            throw new InvalidOperationException(
-                "The model is adapted already. Take its adapters out first: Unload or MergeAndUnload on its AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
+            throw new ArgumentException($"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}.", nameof(model));
         }
 
         ModuleTree tree = ModuleTree.Of(model);
-        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, node.Module is Linear))];
+        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, LayerKinds.Of(node.Module) is not LayerKind.None and not LayerKind.MultiheadAttention))];
         TargetMatch match = TargetMatcher.Match(candidates, options, injection.AllowUnmatchedTargets);
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Key].Module));
-        PlannedSite[] sites = [.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], (Linear)nodes[site.Key].Module, site.Value, slots[nodes[site.Key].Module]))];
+        PlannedSite[] sites = [.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], null, site.Key, site.Value, slots[nodes[site.Key].Module]))];
         string[] leftAlone = [.. candidates.Where(module => module.IsLinear).Select(module => module.Path).Except(sites.Select(site => site.Node.Path), StringComparer.Ordinal)];
         return new(sites, leftAlone, match.Unmatched);
+    }
+
+    /// <summary>Throws if the model has adapters already.</summary>
+    /// <exception cref="InvalidOperationException">It has.</exception>
+    public static void RefuseAdapted(nn.Module model)
+    {
+        if (model is AdaptedLayer or AdapterStack || model.modules().Any(m => m is AdapterStack))
+        {
+            throw new InvalidOperationException(
+                "The model is adapted already. Add further adapters by its AdaptedModel, or take its adapters out first: Unload or MergeAndUnload on its " +
+                "AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
+        }
     }
 }

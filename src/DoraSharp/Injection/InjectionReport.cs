@@ -10,8 +10,11 @@ namespace DoraSharp;
 /// <param name="TotalParameterCount">The number of scalars in the model, adapters included.</param>
 public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnlyList<string> LeftAlone, IReadOnlyList<string> Unmatched, long TotalParameterCount)
 {
-    /// <summary>What was odd but accepted in an adapter's files, one sentence each; empty for a fresh adapter.</summary>
-    public IReadOnlyList<string> Warnings { get; init; } = [];
+    /// <summary>What became of the tensors of the adapter's file; <see langword="null"/> for a fresh adapter.</summary>
+    public LoadedTensors? File { get; init; }
+
+    /// <summary>What was odd but accepted in the adapter's files, one sentence each; empty for a fresh adapter.</summary>
+    public IReadOnlyList<string> Warnings => File?.Warnings ?? [];
 
     /// <summary>The number of scalars that train.</summary>
     public long TrainableParameterCount => Sites.Sum(site => site.TrainableParameterCount);
@@ -23,8 +26,7 @@ public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnly
         StringBuilder text = new();
         foreach (AdaptedSite site in Sites)
         {
-            string kind = site.Options.UseDora ? "DoRA" : "LoRA";
-            text.AppendLine(culture, $"{site.Path}: {site.InFeatures} -> {site.OutFeatures}, {kind} rank {site.Options.Rank}, alpha {site.Options.Alpha}, {site.Route}");
+            text.AppendLine(culture, $"{site.Path}: {site.InFeatures} -> {site.OutFeatures}, {site.Options.Summary}, {site.Route}");
             foreach (string alias in site.Aliases)
             {
                 text.AppendLine(culture, $"  also as {alias}");

@@ -7,59 +7,90 @@ internal sealed class Installation : IDisposable
 {
     private readonly Stack<Action> undo = new();
     private readonly List<InstalledLayer> layers = [];
+    private readonly Dictionary<nn.Module, WeightSubstitution> substitutions = new(ReferenceEqualityComparer.Instance);
+    private readonly nn.Module model;
 
-    private Installation()
+    public Installation(nn.Module model)
     {
+        this.model = model;
+        FrozenFlags flags = FrozenFlags.Freeze(model);
+        undo.Push(flags.Restore);
     }
 
-    /// <summary>The layers, in model order.</summary>
+    /// <summary>The adapted weights, in the order in which they were adapted.</summary>
     public IReadOnlyList<InstalledLayer> Layers => layers;
 
-    /// <summary>Carries a plan out, or throws and leaves the model as it was.</summary>
-    public static Installation Install(nn.Module model, IReadOnlyList<PlannedSite> sites, RouteChoice[] routes, string adapterName)
+    /// <summary>Adds an adapter to its sites, which are adapted first where they are not; or throws and leaves the model as it was.</summary>
+    /// <param name="name">The adapter's name.</param>
+    /// <param name="sites">The sites.</param>
+    /// <param name="routes">The sites' routes, in the same order; they count where a site is not adapted yet.</param>
+    /// <param name="make">Makes the adapter of a weight.</param>
+    public void Add(string name, IReadOnlyList<PlannedSite> sites, IReadOnlyList<RouteChoice> routes, Func<InstalledLayer, PlannedSite, Adapter> make)
     {
-        Installation installation = new();
+        int steps = undo.Count;
+        int installed = layers.Count;
+        List<AdapterStack> extended = [];
         try
         {
-            FrozenFlags flags = FrozenFlags.Freeze(model);
-            installation.undo.Push(flags.Restore);
-            Dictionary<nn.Module, WeightSubstitution> substitutions = new(ReferenceEqualityComparer.Instance);
             for (int i = 0; i < sites.Count; i++)
             {
-                AdapterStack stack = routes[i].Route == InjectionRoute.Replace
-                    ? installation.Replace(sites[i])
-                    : installation.Attach(sites[i], routes[i], substitutions);
-                stack.Add(adapterName, sites[i].Options);
-                installation.layers.Add(new(sites[i], routes[i], stack));
-            }
+                PlannedSite site = sites[i];
+                if (!At(site).Any())
+                {
+                    Install(site, routes[i]);
+                }
 
-            return installation;
+                foreach (InstalledLayer layer in At(site))
+                {
+                    layer.Stack.RefuseAdding(name);
+                    layer.Stack.Attach(name, make(layer, site));
+                    extended.Add(layer.Stack);
+                }
+            }
         }
         catch
         {
-            installation.Dispose();
+            extended.ForEach(stack => stack.Delete(name));
+            Undo(steps);
+            layers.RemoveRange(installed, layers.Count - installed);
             throw;
         }
     }
 
+    /// <summary>Keeps an action for the time when the adapters are taken out.</summary>
+    public void OnRemoval(Action action) => undo.Push(action);
+
     /// <summary>Takes the adapters out: every slot holds what it held, every hook is gone, what trained before trains again.</summary>
     public void Dispose()
     {
-        while (undo.TryPop(out Action? action))
-        {
-            action();
-        }
-
+        Undo(0);
         layers.Clear();
+    }
+
+    private IEnumerable<InstalledLayer> At(PlannedSite site) =>
+        layers.Where(layer => ReferenceEquals(layer.Site.Layer, site.Layer) && layer.Site.ParameterName == site.ParameterName);
+
+    private void Undo(int steps)
+    {
+        while (undo.Count > steps)
+        {
+            undo.Pop()();
+        }
+    }
+
+    private void Install(PlannedSite site, RouteChoice choice)
+    {
+        AdapterStack stack = choice.Route == InjectionRoute.Replace ? Replace(site) : Attach(site, choice);
+        layers.Add(new(site, choice, site.Path, site.DiskPath, stack));
     }
 
     private AdapterStack Replace(PlannedSite site)
     {
-        AdaptedLinear wrapper = new(site.Layer, ownsBase: true);
+        AdaptedLayer wrapper = LayerKinds.Wrap(site.Layer, site.Options);
         undo.Push(() =>
         {
             // The model, and with it the layer, may have been disposed before its handle.
-            if (!site.Layer.weight.IsInvalid)
+            if (site.Layer.get_parameter("weight") is { IsInvalid: false })
             {
                 site.Layer.train(wrapper.training);
             }
@@ -76,18 +107,33 @@ internal sealed class Installation : IDisposable
         return wrapper.Adapters;
     }
 
-    private AdapterStack Attach(PlannedSite site, RouteChoice choice, Dictionary<nn.Module, WeightSubstitution> substitutions)
+    private AdapterStack Attach(PlannedSite site, RouteChoice choice)
     {
-        LoraAdapter.CheckBase(site.Layer);
-        AdapterStack stack = new(new DenseWeight(site.Layer));
+        AdapterStack stack = site.ParameterName is { } parameter
+            ? LayerKinds.StackFor(site.Layer, parameter)
+            : LayerKinds.StackFor(site.Layer, site.Options);
         stack.train(site.Layer.training);
+        Register(stack, site);
+        if (choice.Route == InjectionRoute.Hook)
+        {
+            nn.Module<Tensor, Tensor> layer = (nn.Module<Tensor, Tensor>)site.Layer;
+            var hook = layer.register_forward_hook((_, x, z) => stack.Apply(x, z, ownsOutput: !ModuleInternals.OutputIsSeen(layer, own: 1)));
+            undo.Push(hook.remove);
+            return stack;
+        }
 
-        // A child of a Linear would not follow model.to(...), so the adapters become a sibling.
-        nn.Module owner = site.Node.Owner;
-        string name = $"{site.Node.Name}_adapters";
+        SubstitutionFor(choice).Add(site.Layer, site.ParameterName ?? "weight", stack);
+        return stack;
+    }
+
+    // A child of a sealed layer would not follow model.to(...), so the adapters become a sibling.
+    private void Register(AdapterStack stack, PlannedSite site)
+    {
+        nn.Module owner = site.ParameterName is null ? site.Node.Owner : site.Layer;
+        string name = $"{site.ParameterName ?? site.Node.Name}_adapters";
         if (owner.named_children().Any(child => child.name == name))
         {
-            throw new InvalidOperationException($"The adapters of {site.Node.Path} would be registered beside it as '{name}', but there is such a module already. Nothing was changed.");
+            throw new InvalidOperationException($"The adapters of {site.Path} would be registered beside it as '{name}', but there is such a module already. Nothing was changed.");
         }
 
         ModuleInternals.Children(owner).Add(name, stack);
@@ -96,22 +142,27 @@ internal sealed class Installation : IDisposable
             ModuleInternals.Children(owner).Remove(name);
             stack.Dispose();
         });
-        if (choice.Route == InjectionRoute.Hook)
-        {
-            var hook = site.Layer.register_forward_hook((_, x, z) => stack.Apply(x, z, ownsOutput: !ModuleInternals.OutputIsSeen(site.Layer, own: 1)));
-            undo.Push(hook.remove);
-            return stack;
-        }
+    }
 
-        if (!substitutions.TryGetValue(choice.Around!, out WeightSubstitution? substitution))
+    private WeightSubstitution SubstitutionFor(RouteChoice choice)
+    {
+        nn.Module around = choice.Around!;
+        if (!substitutions.TryGetValue(around, out WeightSubstitution? substitution))
         {
             substitution = new WeightSubstitution();
-            substitution.Around(choice.Around!, choice.AroundPath);
-            substitutions.Add(choice.Around!, substitution);
-            undo.Push(substitution.Dispose);
+            foreach ((nn.Module module, string path) in choice.AlsoAroundModel && !ReferenceEquals(around, model) ? [(model, ""), (around, choice.AroundPath)] : new[] { (around, choice.AroundPath) })
+            {
+                substitution.Around(module, path);
+            }
+
+            substitutions.Add(around, substitution);
+            undo.Push(() =>
+            {
+                substitutions.Remove(around);
+                substitution.Dispose();
+            });
         }
 
-        substitution.Add(site.Layer, stack);
-        return stack;
+        return substitution;
     }
 }

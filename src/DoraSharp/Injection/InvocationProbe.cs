@@ -18,18 +18,19 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
         using var scope = NewDisposeScope();
         HashSet<nn.Module> called = new(ReferenceEqualityComparer.Instance);
         HashSet<nn.Module> watched = new(ReferenceEqualityComparer.Instance);
-        List<(Linear Layer, Parameter Weight, Parameter StandIn)> layers = [];
+        List<(RunningParameter Running, Parameter Weight, Parameter StandIn, nn.Module Layer)> layers = [];
         List<CallHooks> hooks = [];
         try
         {
             foreach (PlannedSite site in sites)
             {
-                Parameter weight = site.Layer.weight;
+                RunningParameter running = RunningParameter.Of(site.Layer, site.ParameterName ?? "weight");
+                Parameter weight = running.Value;
                 Parameter standIn = new(weight.detach());
-                layers.Add((site.Layer, weight, standIn));
-                ModuleInternals.RunningWeight(site.Layer) = standIn;
+                layers.Add((running, weight, standIn, site.Layer));
+                running.Value = standIn;
                 watched.Add(site.Layer);
-                Watch(site.Layer, () => ModuleInternals.RunningWeight(site.Layer) = weight, () => ModuleInternals.RunningWeight(site.Layer) = standIn);
+                Watch(site.Layer, () => running.Value = weight, () => running.Value = standIn);
                 foreach ((_, nn.Module ancestor) in site.Node.Ancestors().Where(a => watched.Add(a.Module)))
                 {
                     Watch(ancestor, null, null);
@@ -43,7 +44,7 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
         finally
         {
             hooks.ForEach(hook => hook.Dispose());
-            layers.ForEach(layer => ModuleInternals.RunningWeight(layer.Layer) = layer.Weight);
+            layers.ForEach(layer => layer.Running.Value = layer.Weight);
         }
 
         void Watch(nn.Module module, Action? before, Action? after)
@@ -61,7 +62,7 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
         }
     }
 
-    private static HashSet<nn.Module> WithGradient(Tensor output, List<(Linear Layer, Parameter Weight, Parameter StandIn)> layers)
+    private static HashSet<nn.Module> WithGradient(Tensor output, List<(RunningParameter Running, Parameter Weight, Parameter StandIn, nn.Module Layer)> layers)
     {
         HashSet<nn.Module> forwarded = new(ReferenceEqualityComparer.Instance);
         if (output.requires_grad)

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using TorchSharp.Modules;
 using TorchSharp.Utils;
 using static TorchSharp.torch;
 
@@ -11,25 +10,19 @@ internal static class ModuleInternals
     /// <summary>The registered children of a module, by name and in order.</summary>
     public static OrderedDict<string, nn.Module> Children(nn.Module module) => ChildrenOf(module);
 
-    /// <summary>The weight that a linear layer's forward reads; its registration, and with it the state dict, is another field.</summary>
-    public static ref Parameter RunningWeight(Linear layer) => ref WeightOf(layer);
-
     /// <summary>The native tensor behind a tensor object.</summary>
     public static ref nint Handle(Tensor tensor) => ref HandleOf(tensor);
 
     /// <summary>Whether a forward hook of somebody else sees the layer's output, and so may keep it.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="own">How many hooks are this library's.</param>
-    public static bool OutputIsSeen(Linear layer, int own) => Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(layer).Count > own;
+    public static bool OutputIsSeen(nn.Module<Tensor, Tensor> layer, int own) => Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(layer).Count > own;
 
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "handle")]
     private static extern ref nint HandleOf(Tensor tensor);
 
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_internal_submodules")]
     private static extern ref OrderedDict<string, nn.Module> ChildrenOf(nn.Module module);
-
-    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_weight")]
-    private static extern ref Parameter WeightOf(Linear layer);
 
     // An accessor of a generic class's field must be generic in the same way.
     private static class Hooks<TBefore, TAfter>

@@ -1,14 +1,22 @@
-using TorchSharp.Modules;
+using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>A layer that is going to be adapted.</summary>
+/// <summary>A layer, or a parameter of a module, that is going to be adapted.</summary>
 /// <param name="Node">The layer's place in the model.</param>
-/// <param name="Layer">The layer.</param>
+/// <param name="ParameterName">The parameter that is adapted itself; <see langword="null"/> for a layer.</param>
+/// <param name="DiskPath">Its path in the names of a file's tensors.</param>
 /// <param name="Options">The options that hold there.</param>
 /// <param name="Slots">Everything that holds the layer.</param>
-internal sealed record PlannedSite(ModuleNode Node, Linear Layer, LoraOptions Options, IReadOnlyList<ModuleSlot> Slots)
+internal sealed record PlannedSite(ModuleNode Node, string? ParameterName, string DiskPath, AdapterOptions Options, IReadOnlyList<ModuleSlot> Slots)
 {
+    /// <summary>The layer.</summary>
+    public nn.Module Layer => Node.Module;
+
     /// <summary>The slots whose declared type cannot hold a wrapper.</summary>
-    public IEnumerable<ModuleSlot> SealedSlots => Slots.Where(slot => !slot.DeclaredType.IsAssignableFrom(typeof(AdaptedLinear)));
+    public IEnumerable<ModuleSlot> SealedSlots =>
+        ParameterName is null ? Slots.Where(slot => !slot.DeclaredType.IsAssignableFrom(LayerKinds.WrapperOf(Layer))) : [];
+
+    /// <summary>The path as errors and reports give it.</summary>
+    public string Path => ParameterName is null ? Node.Path : $"{Node.Path}.{ParameterName}";
 }

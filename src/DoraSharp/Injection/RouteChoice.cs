@@ -6,7 +6,8 @@ namespace DoraSharp;
 /// <param name="Route">The route.</param>
 /// <param name="Around">For weight substitution: the module around whose calls it happens.</param>
 /// <param name="AroundPath">That module's path; empty for the model itself.</param>
-internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Around = null, string AroundPath = "")
+/// <param name="AlsoAroundModel">For weight substitution: whether it also happens around the model's own calls.</param>
+internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Around = null, string AroundPath = "", bool AlsoAroundModel = false)
 {
     /// <summary>
     /// Chooses a route for every site: replacement wherever all slots can hold a wrapper; for the others what the
@@ -15,11 +16,30 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
     /// <exception cref="InvalidOperationException">A sealed site has no route; the message names it, the reason and the way out.</exception>
     public static RouteChoice[] For(nn.Module model, IReadOnlyList<PlannedSite> sites, InjectionOptions injection)
     {
-        PlannedSite[] sealedSites = [.. sites.Where(site => site.SealedSlots.Any())];
+        PlannedSite[] sealedSites = [.. sites.Where(site => site.ParameterName is not null || site.SealedSlots.Any())];
         InvocationProbe? seen = sealedSites.Length > 0 && injection is { Probe: not null, SealedRoute: null }
             ? InvocationProbe.Run(sealedSites, injection.Probe)
             : null;
-        return [.. sites.Select(site => site.SealedSlots.FirstOrDefault() is { } slot ? ForSealed(model, site, slot, injection, seen) : new(InjectionRoute.Replace))];
+        return
+        [
+            .. sites.Select(site => site.ParameterName is not null
+                ? ForParameter(site, seen)
+                : site.SealedSlots.FirstOrDefault() is { } slot ? ForSealed(model, site, slot, injection, seen) : new(InjectionRoute.Replace)),
+        ];
+    }
+
+    // The module itself is called in most models; where it is not, the model is.
+    private static RouteChoice ForParameter(PlannedSite site, InvocationProbe? seen)
+    {
+        foreach ((string path, nn.Module module) in site.Node.CommonAncestors().Prepend((site.Node.Path, site.Node.Module)))
+        {
+            if (seen is not null && seen.Called.Contains(module) && (path != site.Node.Path || !seen.Forwarded.Contains(module)))
+            {
+                return new(InjectionRoute.SubstituteWeight, module, path);
+            }
+        }
+
+        return new(InjectionRoute.SubstituteWeight, site.Node.Module, site.Node.Path, AlsoAroundModel: true);
     }
 
     private static RouteChoice ForSealed(nn.Module model, PlannedSite site, ModuleSlot slot, InjectionOptions injection, InvocationProbe? seen)

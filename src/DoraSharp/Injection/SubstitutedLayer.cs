@@ -3,26 +3,26 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>A sealed linear layer that runs on its effective weight between <see cref="Substitute"/> and <see cref="Restore"/>.</summary>
-internal sealed class SubstitutedLayer(Linear layer, AdapterStack stack) : IDisposable
+/// <summary>A module that runs on an effective weight between <see cref="Substitute"/> and <see cref="Restore"/>.</summary>
+internal sealed class SubstitutedLayer(nn.Module module, string parameterName, AdapterStack stack) : IDisposable
 {
-    // A layer can only run on a Parameter. This one lends its place to each effective weight in turn.
+    // A module can only run on a Parameter. This one lends its place to each effective weight in turn.
     private readonly Parameter stand = (Parameter)new Parameter(empty(0)).DetachFromDisposeScope();
+    private readonly RunningParameter running = RunningParameter.Of(module, parameterName);
     private Parameter? original;
     private Tensor? effective;
 
-    /// <summary>Lets the layer run on the effective weight.</summary>
+    /// <summary>Lets the module run on the effective weight.</summary>
     public void Substitute()
     {
         Restore();
         effective = stack.DifferentiableWeight().DetachFromDisposeScope();
         SwapHandles(stand, effective);
-        ref Parameter running = ref ModuleInternals.RunningWeight(layer);
-        original = running;
-        running = stand;
+        original = running.Value;
+        running.Value = stand;
     }
 
-    /// <summary>Lets the layer run on its own weight again. Autograd holds what it needs of the effective one.</summary>
+    /// <summary>Lets the module run on its own weight again. Autograd holds what it needs of the effective one.</summary>
     public void Restore()
     {
         if (original is null || effective is null)
@@ -30,7 +30,7 @@ internal sealed class SubstitutedLayer(Linear layer, AdapterStack stack) : IDisp
             return;
         }
 
-        ModuleInternals.RunningWeight(layer) = original;
+        running.Value = original;
         original = null;
         SwapHandles(stand, effective);
         effective.Dispose();

@@ -14,7 +14,7 @@ internal static class TiedWeights
         foreach (InstalledLayer layer in layers)
         {
             seen.Add(layer.Site.Layer);
-            Block block = Block.Of(layer.Path, layer.Stack.Weight.Source);
+            Block block = Block.Of(layer.Path, layer.Stack.Weight.Stored);
             Refuse(adapted, block, "each has an adapter of its own");
             adapted.Add(block);
         }

@@ -1,38 +1,52 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
 /// <summary>
-/// Lets sealed linear layers that are invoked by <c>forward</c> run on their effective weights for the time of a call
-/// of a module above them. Between calls they are what they were, so that the state dict never shows a substitute.
+/// Lets modules run on effective weights for the time of a call: of themselves, or of a module above them. Between calls
+/// they are what they were, so that the state dict never shows a substitute.
 /// </summary>
 internal sealed class WeightSubstitution : IDisposable
 {
     private readonly List<SubstitutedLayer> layers = [];
-    private CallHooks? hooks;
+    private readonly List<CallHooks> hooks = [];
+    private int? outermost;
 
-    /// <summary>Substitutes around every call of a module.</summary>
+    /// <summary>Substitutes around every call of a module. Of several modules the outermost must come first.</summary>
     /// <exception cref="InvalidOperationException">The module has no hooks.</exception>
     public void Around(nn.Module module, string path)
     {
-        if (!CallHooks.TryAdd(module, Substitute, Restore, out hooks))
+        int level = hooks.Count;
+        if (!CallHooks.TryAdd(module, () => Substitute(level), () => Restore(level), out CallHooks added))
         {
             throw new InvalidOperationException($"{(path.Length == 0 ? "The model" : path)} is a {module.GetType().Name}, which has no forward hooks, so weights cannot be substituted around its calls.");
         }
+
+        hooks.Add(added);
     }
 
-    /// <summary>Adds a layer whose weight is to be substituted.</summary>
-    public void Add(Linear layer, AdapterStack stack) => layers.Add(new(layer, stack));
+    /// <summary>Adds a module one of whose parameters is to be substituted.</summary>
+    public void Add(nn.Module module, string parameterName, AdapterStack stack) => layers.Add(new(module, parameterName, stack));
 
     public void Dispose()
     {
-        hooks?.Dispose();
+        hooks.ForEach(hook => hook.Dispose());
         layers.ForEach(layer => layer.Dispose());
     }
 
-    // A forward that threw has left its substitutes behind, so they are taken back first.
-    private void Substitute() => layers.ForEach(layer => layer.Substitute());
+    // A forward that threw has left its substitutes behind, so each call takes fresh ones.
+    private void Substitute(int level)
+    {
+        outermost = Math.Min(outermost ?? level, level);
+        layers.ForEach(layer => layer.Substitute());
+    }
 
-    private void Restore() => layers.ForEach(layer => layer.Restore());
+    private void Restore(int level)
+    {
+        if (level == outermost)
+        {
+            outermost = null;
+            layers.ForEach(layer => layer.Restore());
+        }
+    }
 }

@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>A linear layer with a first adapter "default" of the kind DoRA (arXiv 2402.09353): y = g ⊙ (W x + s·B·A drop(x)) + b, g = m/‖W + s·B·A‖ per output row.</summary>
-/// <remarks>Further adapters of either kind can be added: see <see cref="AdaptedLinear.Adapters"/>.</remarks>
+/// <remarks>Further adapters of either kind can be added: see <see cref="AdaptedLayer.Adapters"/>.</remarks>
 public sealed class DoraLinear : AdaptedLinear
 {
     /// <summary>Makes a layer with a fresh base: TorchSharp's own initial values, frozen.</summary>
@@ -21,7 +21,7 @@ public sealed class DoraLinear : AdaptedLinear
     }
 
     private DoraLinear(Linear baseLayer, LoraOptions options, bool ownsBase)
-        : base(baseLayer, ownsBase, nameof(DoraLinear))
+        : base(baseLayer, options, ownsBase, nameof(DoraLinear))
     {
         Adapters.Add(AdapterName.Default, options);
     }

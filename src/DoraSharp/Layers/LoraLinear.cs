@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>A linear layer with a first adapter "default" of the kind LoRA (arXiv 2106.09685): y = W x + b + s·B(A drop(x)).</summary>
-/// <remarks>Further adapters of either kind can be added: see <see cref="AdaptedLinear.Adapters"/>.</remarks>
+/// <remarks>Further adapters of either kind can be added: see <see cref="AdaptedLayer.Adapters"/>.</remarks>
 public sealed class LoraLinear : AdaptedLinear
 {
     /// <summary>Makes a layer with a fresh base: TorchSharp's own initial values, frozen.</summary>
@@ -22,7 +22,7 @@ public sealed class LoraLinear : AdaptedLinear
     }
 
     private LoraLinear(Linear baseLayer, LoraOptions options, bool ownsBase)
-        : base(baseLayer, ownsBase, nameof(LoraLinear))
+        : base(baseLayer, options, ownsBase, nameof(LoraLinear))
     {
         Adapters.Add(AdapterName.Default, options);
     }

@@ -11,21 +11,22 @@ internal static class MergePlan
     public static void Run(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
     {
         using var scope = NewDisposeScope();
-        List<(AdapterStack Stack, Tensor Merged, OriginalWeight Original)> plan = [];
+        List<Step> plan = [];
         try
         {
             foreach ((string path, AdapterStack stack) in layers)
             {
-                stack.RefuseMerge();
-                Tensor merged = stack.EffectiveWeight();
-                if (safe && !Finite.All(merged))
+                stack.RefuseMerge(path);
+                Tensor? bias = stack.EffectiveBias();
+                Tensor merged = stack.Active.Count == 0 ? stack.Weight.Stored : stack.Weight.FromMatrix(stack.EffectiveWeight());
+                if (safe && !(Finite.All(merged) && (bias is null || Finite.All(bias))))
                 {
                     throw new InvalidOperationException(
                         $"Merging {path} would give weights that are not finite (active: {string.Join(", ", stack.Active)}). Nothing was merged. " +
                         "Look for NaN or infinite values in the adapter, or for a base weight whose dtype is too narrow.");
                 }
 
-                plan.Add((stack, merged, new OriginalWeight(stack.Weight)));
+                plan.Add(new(stack, merged, bias, new OriginalWeight(stack.Weight)));
             }
         }
         catch
@@ -37,14 +38,14 @@ internal static class MergePlan
         Commit(plan);
     }
 
-    private static void Commit(List<(AdapterStack Stack, Tensor Merged, OriginalWeight Original)> plan)
+    private static void Commit(List<Step> plan)
     {
         int done = 0;
         try
         {
             for (; done < plan.Count; done++)
             {
-                plan[done].Stack.ReplaceWeight(plan[done].Merged, plan[done].Original);
+                plan[done].Stack.ReplaceWeight(plan[done].Merged, plan[done].Bias, plan[done].Original);
             }
         }
         catch
@@ -55,4 +56,6 @@ internal static class MergePlan
             throw;
         }
     }
+
+    private readonly record struct Step(AdapterStack Stack, Tensor Merged, Tensor? Bias, OriginalWeight Original);
 }

@@ -14,7 +14,7 @@ internal sealed class ModuleTree
     /// <summary>The modules, without the root, under their first names.</summary>
     public List<ModuleNode> Nodes { get; } = [];
 
-    /// <summary>Walks a model. It does not look into layers that are adapted already.</summary>
+    /// <summary>Walks a model. Where a layer is adapted already, the tree has the layer itself and not what was put around or beside it.</summary>
     public static ModuleTree Of(nn.Module root)
     {
         ModuleTree tree = new();
@@ -24,13 +24,14 @@ internal sealed class ModuleTree
 
     private void Walk(nn.Module module, ModuleNode? parent)
     {
-        if (module is AdaptedLinear or AdapterStack)
+        foreach ((string name, nn.Module registered) in module.named_children())
         {
-            return;
-        }
+            if (registered is AdapterStack)
+            {
+                continue;
+            }
 
-        foreach ((string name, nn.Module child) in module.named_children())
-        {
+            nn.Module child = registered is AdaptedLayer { BaseModule: { } layer } ? layer : registered;
             string path = parent is null ? name : $"{parent.Path}.{name}";
             if (byModule.TryGetValue(child, out ModuleNode? known))
             {

@@ -3,50 +3,71 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>The weight of a TorchSharp <see cref="Linear"/>, read from it at every use so that <c>model.to(...)</c> is followed.</summary>
-internal sealed class DenseWeight(Linear layer) : FrozenWeight
+/// <summary>A weight that is stored as a parameter of a module, read from it at every use so that <c>model.to(...)</c> is followed.</summary>
+/// <param name="module">The module that the parameters are registered in.</param>
+/// <param name="layout">How the stored weight relates to the matrix.</param>
+/// <param name="weightName">The weight's name in the module.</param>
+/// <param name="biasName">The bias's name; there may be none.</param>
+internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string weightName = "weight", string biasName = "bias") : FrozenWeight
 {
+    public DenseWeight(Linear layer)
+        : this(layer, WeightLayout.RowMajor)
+    {
+    }
+
     /// <summary>The registered parameter: the field that the layer's forward reads may hold a substitute for a while.</summary>
-    private Parameter Weight => layer.get_parameter(nameof(Linear.weight))!;
+    public override Parameter Stored => module.get_parameter(weightName) ??
+        throw new InvalidOperationException($"The {module.GetType().Name} has no parameter '{weightName}' any more.");
 
-    public override long Outputs => Weight.shape[0];
+    public override long Outputs => layout.MatrixShape(Stored.shape).Outputs;
 
-    public override long Inputs => Weight.shape[1];
+    public override long Inputs => layout.MatrixShape(Stored.shape).Inputs;
 
-    public override ScalarType DType => Weight.dtype;
+    public override ScalarType DType => Stored.dtype;
 
-    public override Device Device => Weight.device;
+    public override Device Device => Stored.device;
 
-    public override Tensor? Bias => layer.bias;
+    public override Parameter? Bias => module.get_parameter(biasName);
 
-    public override Tensor Source => Weight;
+    public override string? WhyNotMergeable => layout.WhyNotMergeable;
 
-    public override Tensor Product(Tensor x) => nn.functional.linear(x, Weight);
+    public override Tensor Product(Tensor x) =>
+        layout == WeightLayout.RowMajor && Stored is { } weight && weight.dim() == 2 ? nn.functional.linear(x, weight) : x.matmul(Dense().t());
 
     public override Tensor Rows(long first, long count, ScalarType dtype)
     {
-        using Tensor rows = Weight.narrow(0, first, count);
+        using Tensor matrix = Dense();
+        using Tensor rows = matrix.narrow(0, first, count);
         return rows.to(dtype);
     }
 
     public override Tensor Rows(Tensor indices, ScalarType dtype)
     {
-        using Tensor rows = Weight.index_select(0, indices);
+        using Tensor matrix = Dense();
+        using Tensor rows = matrix.index_select(0, indices);
         return rows.to(dtype);
     }
 
     public override Tensor Project(Tensor a)
     {
         using var noGrad = no_grad();
-        return a.dtype == DType ? nn.functional.linear(Weight, a) : base.Project(a);
+        if (a.dtype != DType)
+        {
+            return base.Project(a);
+        }
+
+        using Tensor matrix = Dense();
+        return nn.functional.linear(matrix, a);
     }
 
-    public override Tensor Dense() => Weight.alias();
+    public override Tensor Dense() => layout.ToMatrix(Stored);
 
-    public override void Overwrite(Tensor dense)
+    public override Tensor FromMatrix(Tensor matrix) => layout.FromMatrix(matrix, Stored.shape);
+
+    public override void Overwrite(Tensor stored)
     {
         using var noGrad = no_grad();
-        Weight.copy_(dense);
+        Stored.copy_(stored);
         Invalidate();
     }
 }

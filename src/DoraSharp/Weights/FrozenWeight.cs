@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -26,10 +27,13 @@ internal abstract class FrozenWeight : IDisposable
     public abstract Device Device { get; }
 
     /// <summary>The base layer's bias [out], if it has one. The frozen weight does not own it.</summary>
-    public abstract Tensor? Bias { get; }
+    public abstract Parameter? Bias { get; }
 
-    /// <summary>The tensor whose change means that W has changed.</summary>
-    public abstract Tensor Source { get; }
+    /// <summary>The parameter that holds W, in the layer's own layout. Its change means that W has changed.</summary>
+    public abstract Parameter Stored { get; }
+
+    /// <summary>Why an update cannot be folded into W; <see langword="null"/> if it can.</summary>
+    public virtual string? WhyNotMergeable => null;
 
     /// <summary>W x, without bias: [..., in] to [..., out], in x's dtype, differentiable in x.</summary>
     public abstract Tensor Product(Tensor x);
@@ -43,15 +47,18 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The weight as a dense tensor that takes part in autograd, [out, in].</summary>
     public abstract Tensor Dense();
 
-    /// <summary>Overwrites W, bit for bit, with a dense tensor [out, in] of its dtype. The tensor object stays the same.</summary>
-    public abstract void Overwrite(Tensor dense);
+    /// <summary>A matrix [out, in] in the layer's own layout.</summary>
+    public abstract Tensor FromMatrix(Tensor matrix);
+
+    /// <summary>Overwrites W, bit for bit, with a tensor in the layer's own layout and dtype. The tensor object stays the same.</summary>
+    public abstract void Overwrite(Tensor stored);
 
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
     public virtual Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
 
     /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change.</summary>
     public Tensor SquaredRowNorms() =>
-        squaredRowNorms.GetOrCompute([Source], () => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1)));
+        squaredRowNorms.GetOrCompute([Stored], () => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1)));
 
     /// <summary>Runs <paramref name="map"/> over blocks of rows in <paramref name="dtype"/> and joins the results along the rows.</summary>
     public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, Tensor> map) => ByRowBlocks(dtype, (block, _) => map(block));

@@ -79,7 +79,7 @@ public class AdaptedLinearTests
 
         if (dora)
         {
-            Reference.RelativeError(((DoraAdapter)adapter).Magnitude.grad!, expected.Magnitude!.grad!).Should().BeLessThan(tolerance);
+            Reference.RelativeError(((LoraAdapter)adapter).Magnitude!.grad!, expected.Magnitude!.grad!).Should().BeLessThan(tolerance);
         }
     }
 

@@ -18,7 +18,7 @@ public class VersionedCacheTests
         Reference.Disturb(layer.Adapters);
         Tensor x = randn(5, 37);
         layer.call(x).sum().backward();
-        DoraAdapter adapter = (DoraAdapter)layer.Adapters["default"];
+        LoraAdapter adapter = (LoraAdapter)layer.Adapters["default"];
 
         Change(way, layer, adapter);
 
@@ -89,10 +89,10 @@ public class VersionedCacheTests
         trained.sum().backward();
 
         Reference.SameBits(trained, evaluated.clone()).Should().BeTrue();
-        ((DoraAdapter)layer.Adapters["default"]).Magnitude.grad.Should().NotBeNull();
+        ((LoraAdapter)layer.Adapters["default"]).Magnitude!.grad.Should().NotBeNull();
     }
 
-    private static void Change(string way, DoraLinear layer, DoraAdapter adapter)
+    private static void Change(string way, DoraLinear layer, LoraAdapter adapter)
     {
         switch (way)
         {

@@ -93,7 +93,7 @@ public class AdaptedLlamaTests
         {
             foreach ((_, AdapterStack stack) in adapted.Layers)
             {
-                ((DoraAdapter)stack["default"]).Magnitude.mul_(1.3);
+                ((LoraAdapter)stack["default"]).Magnitude!.mul_(1.3);
             }
         }
 

@@ -8,11 +8,11 @@ internal static class LoraInitializer
 {
     private static readonly double Sqrt5 = Math.Sqrt(5);
 
-    public static (Parameter A, Parameter B) Create(LoraOptions options, FrozenWeight weight, ScalarType dtype)
+    public static (Parameter A, Parameter B) Create(LoraOptions options, FrozenWeight weight, Geometry geometry, ScalarType dtype)
     {
         using var noGrad = no_grad();
-        Tensor a = empty(options.Rank, weight.Inputs, dtype: dtype, device: weight.Device);
-        Tensor b = zeros(weight.Outputs, options.Rank, dtype: dtype, device: weight.Device);
+        Tensor a = empty(geometry.ShapeOfA(weight.Inputs, options.Rank), dtype: dtype, device: weight.Device);
+        Tensor b = zeros(geometry.ShapeOfB(weight.Outputs, options.Rank), dtype: dtype, device: weight.Device);
         if (options.Initialization == LoraInitialization.Gaussian)
         {
             nn.init.normal_(a, 0, 1.0 / options.Rank);

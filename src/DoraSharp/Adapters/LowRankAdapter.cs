@@ -1,0 +1,142 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// An adapter whose update is a product s·B·A of low rank: V ← V + s·B·A. With a magnitude m it is decomposed (DoRA,
+/// arXiv 2402.09353): V ← g ⊙ (V + s·B·A) with g = m/‖W + s·B·A‖ per output row of the frozen W, the norm a constant in
+/// the backward pass (paper §4.3).
+/// </summary>
+/// <remarks>
+/// The paper writes a norm per column of W [in, out]; of TorchSharp's (and PyTorch's) [out, in] these are the rows,
+/// which the authors' code and PEFT norm as well. m starts as ‖W + s·B·A‖, so that a fresh adapter changes nothing.
+/// A row that is zero stays zero, whatever its magnitude.
+/// </remarks>
+public abstract class LowRankAdapter : Adapter
+{
+    private const string NameOfMagnitude = "lora_magnitude_vector";
+
+    private readonly VersionedCache norm = new();
+    private double scale = 1;
+
+    private protected LowRankAdapter(string name, Geometry geometry)
+        : base(name) => Geometry = geometry;
+
+    /// <inheritdoc/>
+    public override ScalarType DType => Sources[0].dtype;
+
+    /// <summary>The magnitude m of the output rows, [out]; <see langword="null"/> unless the adapter is decomposed (DoRA).</summary>
+    public Parameter? Magnitude => get_parameter(NameOfMagnitude);
+
+    /// <summary>The factor s of the update as it is now: that of the options times <see cref="Scale"/>.</summary>
+    public double Scaling => InitialScaling * Scale;
+
+    /// <summary>What the scaling of the options is multiplied by; 1 unless it was rescaled.</summary>
+    public double Scale
+    {
+        get => scale;
+        internal set
+        {
+            scale = double.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(nameof(value), value, "A scale must be finite.");
+            norm.Clear();
+        }
+    }
+
+    internal Geometry Geometry { get; }
+
+    /// <summary>The scaling that the options give.</summary>
+    internal abstract double InitialScaling { get; }
+
+    /// <summary>The tensors that the factors are made of.</summary>
+    internal abstract Tensor[] Sources { get; }
+
+    internal override IReadOnlyList<FileTensor> FileTensors => Magnitude is { } magnitude ? [InFile(FactorPart.Magnitude, magnitude)] : [];
+
+    /// <summary>A [r, in] and B as they meet inputs, differentiable.</summary>
+    internal abstract (Tensor A, Tensor B) Factors();
+
+    internal override Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold)
+    {
+        double dropout = fold.Drops ? Options.Dropout : 0;
+        if (Magnitude is not { } magnitude)
+        {
+            return Update(y, x, dropout);
+        }
+
+        Tensor gain = Gain(magnitude, fold.Weight);
+        Tensor gains = fold.Geometry.PerOutput(gain);
+        if (dropout > 0 && Options.DropoutPlacement == DropoutPlacement.Peft && fold.Geometry.DropsInput)
+        {
+            Tensor dropped = InputDropout.Apply(x, dropout);
+            Tensor product = fold.ProductSoFar(dropped);
+            return y + ((gains - 1) * product) + (gains * Update(zeros_like(product), dropped, dropout: 0));
+        }
+
+        Tensor updated = Update(y, x, dropout);
+
+        // The bias is never scaled. In this form a gain of exactly 1 gives back y bit for bit.
+        return fold.Bias is { } bias
+            ? addcmul(fold.Geometry.PerOutput((1 - gain) * bias.to(updated.dtype)), gains, updated, 1)
+            : gains * updated;
+    }
+
+    internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
+    {
+        (Tensor a, Tensor b) = Factors();
+        Tensor updated = Geometry.AddUpdate(v, firstRow, a, b, Scaling);
+        return Magnitude is { } magnitude
+            ? updated * Gain(magnitude, weight).narrow(0, firstRow, v.shape[0]).to(v.dtype).unsqueeze(1)
+            : updated;
+    }
+
+    internal override void Invalidate() => norm.Clear();
+
+    /// <summary>n = ‖W + s·B·A‖, [out], kept until W or a factor changes.</summary>
+    internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([weight.Stored, .. Sources], () =>
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        (Tensor a, Tensor b) = Factors();
+        return RowNorms.OfUpdated(weight, a, Geometry.MatrixB(b), Scaling).MoveToOuterDisposeScope();
+    });
+
+    /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖.</summary>
+    private protected void AddMagnitude(FrozenWeight weight)
+    {
+        using Tensor start = Norm(weight);
+        register_parameter(NameOfMagnitude, (Parameter)new Parameter(start.clone()).DetachFromDisposeScope());
+    }
+
+    private protected FileTensor InFile(FactorPart part, Parameter parameter)
+    {
+        (string name, long[] shape) = Geometry.InFile(part, parameter.shape);
+        return new(name, parameter, shape);
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            norm.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    /// <summary>y + s·B·A x.</summary>
+    private Tensor Update(Tensor y, Tensor x, double dropout)
+    {
+        (Tensor a, Tensor b) = Factors();
+        return Geometry.AddUp(y, Geometry.Down(x, a, dropout).mul(Scaling), b);
+    }
+
+    /// <summary>g = m/n, [out]; 0 where n is 0. Only m gets a gradient.</summary>
+    private Tensor Gain(Parameter magnitude, FrozenWeight weight)
+    {
+        Tensor n = Norm(weight);
+        Tensor zero = n.eq(0);
+        return (magnitude / n.masked_fill(zero, 1)).masked_fill(zero, 0);
+    }
+}

@@ -1,0 +1,93 @@
+using System.Reflection;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>The layers that can be adapted, and what adapting them takes: the only place that knows TorchSharp's types.</summary>
+internal static class LayerKinds
+{
+    /// <summary>The kind of a module.</summary>
+    public static LayerKind Of(nn.Module module) => module switch
+    {
+        Linear => LayerKind.Linear,
+        TransposedLinear => LayerKind.TransposedLinear,
+        Embedding => LayerKind.Embedding,
+        Conv1d => LayerKind.Conv1d,
+        Conv2d => LayerKind.Conv2d,
+        Conv3d => LayerKind.Conv3d,
+        MultiheadAttention => LayerKind.MultiheadAttention,
+        _ => LayerKind.None,
+    };
+
+    /// <summary>The type that stands in for a layer in the model.</summary>
+    public static Type WrapperOf(nn.Module layer) => layer is Linear ? typeof(AdaptedLinear) : typeof(AdaptedLayer);
+
+    /// <summary>Wraps a layer of a model; it carries no adapter yet.</summary>
+    public static AdaptedLayer Wrap(nn.Module layer, AdapterOptions options) => layer is Linear linear
+        ? new AdaptedLinear(linear, options, ownsBase: true)
+        : new AdaptedLayer((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true);
+
+    /// <summary>An empty stack for a layer with one weight.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="options">Those of the first adapter.</param>
+    /// <exception cref="NotSupportedException">The layer's kind or dtype cannot be adapted.</exception>
+    /// <exception cref="ArgumentException">The layer has no input or no output features.</exception>
+    public static AdapterStack StackFor(nn.Module layer, AdapterOptions options)
+    {
+        Parameter weight = layer.get_parameter("weight")
+            ?? throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}.");
+        _ = Adapter.ParameterType(weight.dtype);
+        if (weight.numel() == 0)
+        {
+            throw new ArgumentException($"The layer's weight is [{string.Join(", ", weight.shape)}]; there is nothing to adapt.", nameof(layer));
+        }
+
+        return layer switch
+        {
+            Linear linear => new(new DenseWeight(linear), new LinearGeometry(LayerKind.Linear, linear.in_features)),
+            TransposedLinear => new(new DenseWeight(layer, WeightLayout.Transposed), new LinearGeometry(LayerKind.TransposedLinear, weight.shape[0])),
+            Embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry()),
+            Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, (options as LoraOptions)?.GroupedUpdate ?? GroupedUpdate.Peft),
+            _ => throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}."),
+        };
+    }
+
+    /// <summary>An empty stack for a parameter of a module: [out, in], or of several experts [E, out, in].</summary>
+    /// <exception cref="NotSupportedException">There is no such parameter, or its shape or dtype cannot be adapted.</exception>
+    public static AdapterStack StackFor(nn.Module module, string parameterName)
+    {
+        Parameter parameter = module.get_parameter(parameterName) ?? throw new NotSupportedException($"A {module.GetType().Name} has no parameter '{parameterName}'.");
+        _ = Adapter.ParameterType(parameter.dtype);
+        long[] shape = parameter.shape;
+        if (shape.Length == 2)
+        {
+            return new(new DenseWeight(module, WeightLayout.RowMajor, parameterName, biasName: ""), new ParameterGeometry(1, shape[0]));
+        }
+
+        bool transposed = IsTransposed(module);
+        return shape.Length == 3
+            ? new(new DenseWeight(module, new ExpertsLayout(transposed), parameterName, biasName: ""), new ParameterGeometry(shape[0], transposed ? shape[2] : shape[1]))
+            : throw new NotSupportedException($"The parameter '{parameterName}' is [{string.Join(", ", shape)}]; matrices [out, in] and stacks of them [experts, out, in] can be adapted.");
+    }
+
+    /// <summary>Whether a module says, as some of transformers' do, that its experts' weights are stored [E, in, out].</summary>
+    public static bool IsTransposed(nn.Module module)
+    {
+        const BindingFlags Instance = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic;
+        foreach (string name in new[] { "is_transposed", "IsTransposed" })
+        {
+            object? value = module.GetType().GetProperty(name, Instance)?.GetValue(module) ?? module.GetType().GetField(name, Instance)?.GetValue(module);
+            if (value is bool transposed)
+            {
+                return transposed;
+            }
+        }
+
+        return false;
+    }
+
+    private static AdapterStack ForConvolution(Convolution layer, GroupedUpdate update) => new(
+        new DenseWeight(layer, layer.groups > 1 && update == GroupedUpdate.Peft ? new GroupedLayout(layer.groups) : WeightLayout.RowMajor),
+        new ConvolutionGeometry(layer, update));
+}
