@@ -15,7 +15,7 @@ internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnly
     {
         if (LayerKinds.Of(model) != LayerKind.None)
         {
-            throw new ArgumentException($"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}.", nameof(model));
+            throw new ArgumentException($"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}, {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
         }
 
         ModuleTree tree = ModuleTree.Of(model);

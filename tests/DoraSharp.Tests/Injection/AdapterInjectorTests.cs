@@ -97,8 +97,8 @@ public partial class AdapterInjectorTests
         adapted.Dispose();
         adapted.Dispose();
 
-        // TorchSharp counts the probe's absent gradients (a hooked layer was not forwarded) as tensors.
-        LiveTensors.Count.Should().Be(tensors + hooked);
+        // TorchSharp counts the absent gradients of a probe (of layers that were not forwarded) as tensors.
+        LiveTensors.Count.Should().BeInRange(tensors, tensors + hooked);
         Reference.SameBits(model.call(x), expected).Should().BeTrue();
         model.state_dict().Keys.Should().Equal(keys);
         model.modules().Select(m => m.GetType()).Should().Equal(types);
