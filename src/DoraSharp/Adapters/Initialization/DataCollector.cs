@@ -21,7 +21,7 @@ public static class DataCollector
     /// </param>
     /// <returns>The data; the caller disposes them.</returns>
     /// <exception cref="ArgumentException">A path leads to no layer that can be watched, there are no batches, or a layer got values that are not finite.</exception>
-    /// <exception cref="InvalidOperationException">A layer was never invoked by <c>call</c>, or a mask does not fit a layer's input.</exception>
+    /// <exception cref="InvalidOperationException">A layer was never invoked by <c>call</c>, got no input that counts, or a mask does not fit its input.</exception>
     public static InitializationData ForEva<TBatch>(
         nn.Module model, IReadOnlyCollection<string> paths, IEnumerable<TBatch> batches, Action<TBatch> forward, Func<TBatch, Tensor>? kept = null) =>
         FromInputs(LoraInitialization.Eva, () => new InputScatter(), model, paths, batches, forward, kept);
@@ -35,7 +35,7 @@ public static class DataCollector
     /// <param name="kept">Which positions of a batch count: see <see cref="ForEva"/>.</param>
     /// <returns>The data; the caller disposes them.</returns>
     /// <exception cref="ArgumentException">A path leads to no layer that can be watched, there are no batches, or a layer got values that are not finite.</exception>
-    /// <exception cref="InvalidOperationException">A layer was never invoked by <c>call</c>, or a mask does not fit a layer's input.</exception>
+    /// <exception cref="InvalidOperationException">A layer was never invoked by <c>call</c>, got no input that counts, or a mask does not fit its input.</exception>
     public static InitializationData ForCorda<TBatch>(
         nn.Module model, IReadOnlyCollection<string> paths, IEnumerable<TBatch> batches, Action<TBatch> forward, Func<TBatch, Tensor>? kept = null) =>
         FromInputs(LoraInitialization.Corda, () => new ContextCovariance(), model, paths, batches, forward, kept);
@@ -54,22 +54,15 @@ public static class DataCollector
     {
         ArgumentNullException.ThrowIfNull(loss);
         Dictionary<string, nn.Module> layers = Find(model, paths);
-        ArgumentNullException.ThrowIfNull(batches);
         using EvaluationMode evaluation = new(model);
         using WeightGradients gradients = new(model, layers);
         using (enable_grad())
         {
-            long count = 0;
-            foreach (TBatch batch in batches)
-            {
-                using var scope = NewDisposeScope();
-                gradients.Add(loss(batch));
-                count++;
-            }
-
-            RefuseNone(count);
+            Run(batches, batch => gradients.Add(loss(batch)));
         }
 
+        // What is refused here goes with the scope; what is accepted leaves it.
+        using var results = NewDisposeScope();
         return new(LoraInitialization.LoraGa, gradients.Means());
     }
 
@@ -84,23 +77,18 @@ public static class DataCollector
     {
         ArgumentNullException.ThrowIfNull(forward);
         Dictionary<string, nn.Module> layers = Find(model, paths);
-        ArgumentNullException.ThrowIfNull(batches);
         using EvaluationMode evaluation = new(model);
         using InputWatch watch = new(layers, gather);
         using (no_grad())
         {
-            long count = 0;
-            foreach (TBatch batch in batches)
+            Run(batches, batch =>
             {
-                using var scope = NewDisposeScope();
                 watch.Kept = kept?.Invoke(batch);
                 forward(batch);
-                count++;
-            }
-
-            RefuseNone(count);
+            });
         }
 
+        using var results = NewDisposeScope();
         return new(method, watch.Results());
     }
 
@@ -129,11 +117,20 @@ public static class DataCollector
         return module;
     }
 
-    private static void RefuseNone(long count)
+    private static void Run<TBatch>(IEnumerable<TBatch> batches, Action<TBatch> step)
     {
-        if (count == 0)
+        ArgumentNullException.ThrowIfNull(batches);
+        bool any = false;
+        foreach (TBatch batch in batches)
         {
-            throw new ArgumentException("There are no batches to run the model on.", nameof(count));
+            using var scope = NewDisposeScope();
+            step(batch);
+            any = true;
+        }
+
+        if (!any)
+        {
+            throw new ArgumentException("There are no batches to run the model on.", nameof(batches));
         }
     }
 }

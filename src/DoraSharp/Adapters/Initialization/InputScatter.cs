@@ -42,7 +42,7 @@ internal sealed class InputScatter : InputStatistics
         count += added;
     }
 
-    public override Tensor Result() => scatter?.clone() ?? throw new InvalidOperationException("The mask left no input of the layer.");
+    public override Tensor? Result() => scatter?.clone();
 
     public override void Dispose()
     {

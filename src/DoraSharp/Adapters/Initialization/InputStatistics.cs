@@ -10,8 +10,8 @@ internal abstract class InputStatistics : IDisposable
     /// <param name="kept">Which of the rows of x count, bool [rows]; all where it is <see langword="null"/>.</param>
     public abstract void Add(Tensor x, Tensor? kept);
 
-    /// <summary>The gathered matrix [in, in] in float64; the caller disposes it.</summary>
-    public abstract Tensor Result();
+    /// <summary>The gathered matrix [in, in] in float64, which the caller disposes; <see langword="null"/> where no row was added.</summary>
+    public abstract Tensor? Result();
 
     /// <inheritdoc/>
     public abstract void Dispose();

@@ -32,7 +32,7 @@ internal sealed class InputWatch : IDisposable
     public Tensor? Kept { get; set; }
 
     /// <summary>What was gathered, by path; the caller disposes it.</summary>
-    /// <exception cref="InvalidOperationException">A layer was never called.</exception>
+    /// <exception cref="InvalidOperationException">A layer was never called, or got no input that counts.</exception>
     public Dictionary<string, Tensor> Results()
     {
         string[] unseen = [.. statistics.Keys.Where(path => !seen.Contains(path))];
@@ -43,7 +43,10 @@ internal sealed class InputWatch : IDisposable
                 "which runs no hooks. Invoke them by call(...), or leave them out.");
         }
 
-        return statistics.ToDictionary(entry => entry.Key, entry => entry.Value.Result(), StringComparer.Ordinal);
+        return statistics.ToDictionary(
+            entry => entry.Key,
+            entry => entry.Value.Result() ?? throw new InvalidOperationException($"'{entry.Key}' got no input that counts: the batches are empty, or their masks leave nothing."),
+            StringComparer.Ordinal);
     }
 
     public void Dispose()
