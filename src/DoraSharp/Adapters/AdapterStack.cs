@@ -10,6 +10,7 @@ namespace DoraSharp;
 public sealed class AdapterStack : nn.Module
 {
     private readonly Dictionary<string, Adapter> adapters = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, BaseAdjustment> adjustments = new(StringComparer.Ordinal);
     private readonly FrozenWeight weight;
     private string[] active = [];
     private OriginalWeight? original;
@@ -65,8 +66,7 @@ public sealed class AdapterStack : nn.Module
     public void Add(string name, LoraOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        RefuseAdding(name);
-        Attach(name, new LoraAdapter(options, weight, Geometry));
+        Add(name, options, data: null);
         if (active.Length == 0 && adapters.Count == 1)
         {
             Activate(name);
@@ -112,6 +112,11 @@ public sealed class AdapterStack : nn.Module
     {
         RefuseIfMerged("delete an adapter");
         Detach(name).Dispose();
+        if (adjustments.Remove(name, out BaseAdjustment? adjustment))
+        {
+            adjustment.Undo(weight);
+            adjustment.Dispose();
+        }
     }
 
     /// <summary>Gives an adapter another name. It stays active if it is.</summary>
@@ -133,6 +138,11 @@ public sealed class AdapterStack : nn.Module
         }
 
         adapters.Clear();
+        if (adjustments.Remove(name, out BaseAdjustment? adjustment))
+        {
+            adjustments.Add(newName, adjustment);
+        }
+
         foreach ((string key, Adapter adapter) in before)
         {
             Register(key == name ? newName : key, adapter);
@@ -201,6 +211,50 @@ public sealed class AdapterStack : nn.Module
 
     /// <summary>An adapter by its name, if the stack has it.</summary>
     internal Adapter? Find(string name) => adapters.GetValueOrDefault(name);
+
+    /// <summary>Adds a fresh adapter, which is not active.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="options">Its options.</param>
+    /// <param name="data">What a data-driven initialization gathered of this layer.</param>
+    /// <param name="adjustsBase">Whether the initialization may change the base weight; if not, A and B start as by default.</param>
+    internal void Add(string name, LoraOptions options, Tensor? data, bool adjustsBase = true)
+    {
+        RefuseAdding(name);
+        LoraOptions start = adjustsBase ? options : options with { Initialization = LoraInitialization.Kaiming };
+        InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
+        BaseAdjustment? adjustment = null;
+        if (factors.Residual is not null)
+        {
+            if (adapters.Count > 0)
+            {
+                throw new InvalidOperationException(
+                    $"The initialization {options.Initialization} of '{name}' would change the base weight under the adapters {string.Join(", ", adapters.Keys)}. " +
+                    "Add it first, or save it as a plain adapter and load that.");
+            }
+
+            adjustment = BaseAdjustment.Make(weight, factors);
+            factors.Residual.Dispose();
+        }
+
+        try
+        {
+            Attach(name, new LoraAdapter(options, weight, Geometry, factors));
+        }
+        catch
+        {
+            adjustment?.Undo(weight);
+            adjustment?.Dispose();
+            throw;
+        }
+
+        if (adjustment is not null)
+        {
+            adjustments.Add(name, adjustment);
+        }
+    }
+
+    /// <summary>What an adapter's initialization took out of the base weight, if it did.</summary>
+    internal BaseAdjustment? AdjustmentOf(string name) => adjustments.GetValueOrDefault(name);
 
     /// <summary>Adds an adapter that was made for this weight; it is not active.</summary>
     internal void Attach(string name, Adapter adapter)
@@ -293,6 +347,17 @@ public sealed class AdapterStack : nn.Module
         original = null;
     }
 
+    /// <summary>Makes the base weight that initializations left final, as a merge does.</summary>
+    internal void ForgetAdjustments()
+    {
+        foreach (BaseAdjustment adjustment in adjustments.Values)
+        {
+            adjustment.Dispose();
+        }
+
+        adjustments.Clear();
+    }
+
     /// <summary>Throws unless the stack can be merged.</summary>
     internal void RefuseMerge(string path)
     {
@@ -326,6 +391,12 @@ public sealed class AdapterStack : nn.Module
     {
         if (disposing)
         {
+            if (!IsMerged)
+            {
+                adjustments.Values.ToList().ForEach(adjustment => adjustment.Undo(weight));
+            }
+
+            ForgetAdjustments();
             ForgetOriginal();
             weight.Dispose();
         }

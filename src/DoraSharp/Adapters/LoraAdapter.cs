@@ -14,14 +14,16 @@ public sealed class LoraAdapter : LowRankAdapter
 
     private readonly LoraOptions options;
 
-    internal LoraAdapter(LoraOptions options, FrozenWeight weight, Geometry geometry)
+    /// <summary>Makes an adapter from its initial factors, which it takes over.</summary>
+    internal LoraAdapter(LoraOptions options, FrozenWeight weight, Geometry geometry, InitialFactors factors)
         : base(options.UseDora ? "DoraAdapter" : nameof(LoraAdapter), geometry)
     {
         this.options = options;
         ScalarType dtype = ParameterType(weight.DType);
-        (Parameter a, Parameter b) = LoraInitializer.Create(options, weight, geometry, dtype);
-        register_parameter(NameOfA, a);
-        register_parameter(NameOfB, b);
+
+        // A caller's dispose scope must not take the parameters of a module that outlives it.
+        register_parameter(NameOfA, (Parameter)new Parameter(factors.A).DetachFromDisposeScope());
+        register_parameter(NameOfB, (Parameter)new Parameter(factors.B).DetachFromDisposeScope());
         if (options.LoraBias)
         {
             register_parameter(NameOfBias, (Parameter)new Parameter(zeros(weight.Outputs, dtype: dtype, device: weight.Device)).DetachFromDisposeScope());

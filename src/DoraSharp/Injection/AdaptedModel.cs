@@ -190,6 +190,7 @@ public sealed partial class AdaptedModel : IDisposable
         MergePlan.Run([.. Layers.Where(layer => !layer.Value.IsMerged)], safe);
         foreach ((_, AdapterStack stack) in Layers)
         {
+            stack.ForgetAdjustments();
             stack.ForgetOriginal();
         }
 
@@ -225,7 +226,7 @@ public sealed partial class AdaptedModel : IDisposable
     {
         RefuseAdding(name);
         RouteChoice[] routes = RouteChoice.For(Model, plan.Sites, injection);
-        installation.Add(name, plan.Sites, routes, static (layer, site) => new LoraAdapter((LoraOptions)site.Options, layer.Stack.Weight, layer.Stack.Geometry));
+        installation.Add(name, plan.Sites, routes, (layer, site) => layer.Stack.Add(name, (LoraOptions)site.Options, DataOf(layer), !injection.BaseIsAdjusted));
         adapters.Add(new(name, new(options, MakeReport(name, plan), metadata ?? new())));
         if (adapters.Count == 1)
         {
@@ -269,6 +270,17 @@ public sealed partial class AdaptedModel : IDisposable
             Remove(name);
             throw;
         }
+    }
+
+    private Tensor? DataOf(InstalledLayer layer)
+    {
+        if (injection.InitializationData is not { } data || !data.Paths.Contains(layer.Path))
+        {
+            return null;
+        }
+
+        // A gradient has the shape of the weight as it is stored.
+        return data.Method == LoraInitialization.LoraGa ? layer.Stack.Weight.ToMatrix(data[layer.Path]) : data[layer.Path];
     }
 
     // A configuration must not make anything larger than its file's tensors.

@@ -49,4 +49,15 @@ public sealed record InjectionOptions
     /// </summary>
     /// <value><see langword="false"/> by default: such a file is refused.</value>
     public bool AllowMismatchedTensors { get; init; }
+
+    /// <summary>What a data-driven initialization gathered of the layers: see <see cref="DataCollector"/>. It stays the caller's.</summary>
+    /// <value><see langword="null"/> by default.</value>
+    public InitializationData? InitializationData { get; init; }
+
+    /// <summary>
+    /// The model's weights are already what the adapter's initialization left of them (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA):
+    /// they are not changed again.
+    /// </summary>
+    /// <value><see langword="false"/> by default.</value>
+    public bool BaseIsAdjusted { get; init; }
 }

@@ -24,8 +24,8 @@ internal sealed class Installation : IDisposable
     /// <param name="name">The adapter's name.</param>
     /// <param name="sites">The sites.</param>
     /// <param name="routes">The sites' routes, in the same order; they count where a site is not adapted yet.</param>
-    /// <param name="make">Makes the adapter of a weight.</param>
-    public void Add(string name, IReadOnlyList<PlannedSite> sites, IReadOnlyList<RouteChoice> routes, Func<InstalledLayer, PlannedSite, Adapter> make)
+    /// <param name="add">Adds the adapter to a weight's stack.</param>
+    public void Add(string name, IReadOnlyList<PlannedSite> sites, IReadOnlyList<RouteChoice> routes, Action<InstalledLayer, PlannedSite> add)
     {
         int steps = undo.Count;
         int installed = layers.Count;
@@ -42,8 +42,7 @@ internal sealed class Installation : IDisposable
 
                 foreach (InstalledLayer layer in At(site))
                 {
-                    layer.Stack.RefuseAdding(name);
-                    layer.Stack.Attach(name, make(layer, site));
+                    add(layer, site);
                     extended.Add(layer.Stack);
                 }
             }

@@ -62,6 +62,8 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
 
     public override Tensor Dense() => layout.ToMatrix(Stored);
 
+    public override Tensor ToMatrix(Tensor stored) => layout.ToMatrix(stored);
+
     public override Tensor FromMatrix(Tensor matrix) => layout.FromMatrix(matrix, Stored.shape);
 
     public override void Overwrite(Tensor stored)

@@ -47,6 +47,9 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The weight as a dense tensor that takes part in autograd, [out, in].</summary>
     public abstract Tensor Dense();
 
+    /// <summary>A tensor in the layer's own layout as a matrix [out, in].</summary>
+    public abstract Tensor ToMatrix(Tensor stored);
+
     /// <summary>A matrix [out, in] in the layer's own layout.</summary>
     public abstract Tensor FromMatrix(Tensor matrix);
 
