@@ -45,7 +45,7 @@ public sealed class AdapterStack : nn.Module
 
     /// <summary>Adds a fresh adapter. It is active at once if it is the first; others wait for <see cref="Activate"/>.</summary>
     /// <param name="name">Its name: not empty, without dots.</param>
-    /// <param name="options">LoRA, or DoRA with <see cref="LoraOptions.UseDora"/>.</param>
+    /// <param name="options">LoRA, or DoRA with <see cref="AdapterOptions.UseDora"/>.</param>
     /// <exception cref="ArgumentException">The name is taken or not allowed.</exception>
     /// <exception cref="InvalidOperationException">The stack is merged.</exception>
     /// <exception cref="NotSupportedException">The base weight's dtype cannot be adapted.</exception>

@@ -1,17 +1,9 @@
 namespace DoraSharp;
 
-/// <summary>The options of LoRA and, with <see cref="UseDora"/>, DoRA adapters. The twin of PEFT's <c>LoraConfig</c>.</summary>
+/// <summary>The options of LoRA and, with <see cref="AdapterOptions.UseDora"/>, DoRA adapters. The twin of PEFT's <c>LoraConfig</c>.</summary>
 /// <remarks>Immutable. Every value is checked where it is set; a bad one throws with the property's name.</remarks>
 public sealed record LoraOptions : AdapterOptions
 {
-    /// <summary>The rank r of the update s·B·A. PEFT: <c>r</c>.</summary>
-    /// <value>1 or more; the default is 8.</value>
-    public int Rank
-    {
-        get;
-        init => field = value >= 1 ? value : throw new ArgumentOutOfRangeException(nameof(Rank), value, "Rank must be 1 or more.");
-    } = 8;
-
     /// <summary>The numerator α of the scaling. PEFT: <c>lora_alpha</c>.</summary>
     /// <value>A finite number; the default is 8.</value>
     public double Alpha
@@ -19,14 +11,6 @@ public sealed record LoraOptions : AdapterOptions
         get;
         init => field = double.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(nameof(Alpha), value, "Alpha must be finite.");
     } = 8;
-
-    /// <summary>The probability that dropout zeroes an element of the adapter's input in training. PEFT: <c>lora_dropout</c>.</summary>
-    /// <value>0 (the default) to below 1.</value>
-    public double Dropout
-    {
-        get;
-        init => field = value is >= 0 and < 1 ? value : throw new ArgumentOutOfRangeException(nameof(Dropout), value, "Dropout must be at least 0 and below 1.");
-    }
 
     /// <summary>Where the dropout acts, for DoRA. Not part of PEFT's file format.</summary>
     /// <value><see cref="DropoutPlacement.AdapterPath"/> by default.</value>
@@ -38,9 +22,6 @@ public sealed record LoraOptions : AdapterOptions
 
     /// <summary>Scale by α/√r (rank-stabilised, arXiv 2312.03732) in place of α/r. PEFT: <c>use_rslora</c>.</summary>
     public bool UseRsLora { get; init; }
-
-    /// <summary>Train a magnitude per output row as well: DoRA (arXiv 2402.09353). PEFT: <c>use_dora</c>.</summary>
-    public bool UseDora { get; init; }
 
     /// <summary>How A and B start. PEFT: <c>init_lora_weights</c>.</summary>
     /// <value><see cref="LoraInitialization.Kaiming"/> by default.</value>
@@ -62,7 +43,7 @@ public sealed record LoraOptions : AdapterOptions
     /// <summary>Settings of <see cref="LoraInitialization.LoraGa"/>. PEFT: <c>lora_ga_config</c>.</summary>
     public LoraGaOptions? LoraGa { get; init; }
 
-    /// <summary>Ranks that differ from <see cref="Rank"/>, by pattern; the first that matches a path decides. PEFT: <c>rank_pattern</c>.</summary>
+    /// <summary>Ranks that differ from <see cref="AdapterOptions.Rank"/>, by pattern; the first that matches a path decides. PEFT: <c>rank_pattern</c>.</summary>
     /// <value>Patterns in order; empty by default. A pattern matches a path as PEFT's do: as the regular expression <c>(.*\.)?(pattern)$</c>, or literally.</value>
     public IReadOnlyList<KeyValuePair<string, int>> RankPattern
     {
@@ -78,40 +59,8 @@ public sealed record LoraOptions : AdapterOptions
         init => field = Checked(value, nameof(AlphaPattern), double.IsFinite);
     } = [];
 
-    /// <summary>Only the layers with these indices are adapted; for targets given as a list. PEFT: <c>layers_to_transform</c>.</summary>
-    /// <value>Empty by default: all layers.</value>
-    public IReadOnlyList<int> LayersToTransform
-    {
-        get;
-        init => field = [.. value ?? throw new ArgumentNullException(nameof(LayersToTransform))];
-    } = [];
-
-    /// <summary>The names before a layer's index, as regular expressions; needs <see cref="LayersToTransform"/>. PEFT: <c>layers_pattern</c>.</summary>
-    /// <value>Empty by default: any name.</value>
-    public IReadOnlyList<string> LayersPattern
-    {
-        get;
-        init => field = NotEmpty(value, nameof(LayersPattern));
-    } = [];
-
-    /// <summary>Which biases of the model train. PEFT: <c>bias</c>.</summary>
-    /// <value><see cref="BiasTraining.None"/> by default.</value>
-    public BiasTraining Bias
-    {
-        get;
-        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(Bias), value, "Unknown bias training.");
-    }
-
     /// <summary>Give B a bias of its own: y = W x + b + s·(B(A x) + c). Not with DoRA. PEFT: <c>lora_bias</c>.</summary>
     public bool LoraBias { get; init; }
-
-    /// <summary>Modules that are trained and saved whole, by the end of their paths. PEFT: <c>modules_to_save</c>.</summary>
-    /// <value>Empty by default.</value>
-    public IReadOnlyList<string> ModulesToSave
-    {
-        get;
-        init => field = NotEmpty(value, nameof(ModulesToSave));
-    } = [];
 
     /// <summary>Rows of embeddings that train. PEFT: <c>trainable_token_indices</c>.</summary>
     /// <value>Empty by default.</value>
@@ -132,9 +81,6 @@ public sealed record LoraOptions : AdapterOptions
     /// <summary>Adapters or saved copies of a tied embedding and head stay one. PEFT: <c>ensure_weight_tying</c>.</summary>
     public bool EnsureWeightTying { get; init; }
 
-    /// <summary>Whether the adapted weights are stored [in, out]. Only recorded: every layer knows its own layout. PEFT: <c>fan_in_fan_out</c>.</summary>
-    public bool FanInFanOut { get; init; }
-
     /// <summary>The shape of the update of convolutions with groups. Not part of PEFT's file format.</summary>
     /// <value><see cref="GroupedUpdate.Peft"/> by default.</value>
     public GroupedUpdate GroupedUpdate
@@ -151,14 +97,6 @@ public sealed record LoraOptions : AdapterOptions
 
     /// <summary>The scaling s = α/r, or α/√r with <see cref="UseRsLora"/>.</summary>
     public double Scaling => UseRsLora ? Alpha / Math.Sqrt(Rank) : Alpha / Rank;
-
-    private static string[] NotEmpty(IReadOnlyList<string> names, string property)
-    {
-        ArgumentNullException.ThrowIfNull(names, property);
-        return names.Any(string.IsNullOrEmpty)
-            ? throw new ArgumentException($"{property} has an empty entry.", property)
-            : [.. names];
-    }
 
     private static KeyValuePair<string, T>[] Checked<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string name, Predicate<T> valid)
     {

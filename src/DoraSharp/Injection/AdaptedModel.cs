@@ -68,9 +68,10 @@ public sealed class AdaptedModel : IDisposable
     {
         injection ??= new();
         using PeftFolder file = PeftFolder.Read(folder, injection.AdapterName);
-        InjectionPlan plan = InjectionPlan.Make(model, file.Options, injection);
+        LoraOptions options = OptionsOf(file);
+        InjectionPlan plan = InjectionPlan.Make(model, options, injection);
         AdapterTensors.RefuseRanksAboveTheFiles(plan.Sites, file);
-        AdaptedModel adapted = AdapterInjector.CarryOut(model, file.Options, injection, plan);
+        AdaptedModel adapted = AdapterInjector.CarryOut(model, options, injection, plan);
         try
         {
             adapted.CopyFrom(file);
@@ -98,10 +99,11 @@ public sealed class AdaptedModel : IDisposable
         }
 
         using PeftFolder file = PeftFolder.Read(folder, AdapterName);
-        if (!IsSameUpdate(Options, file.Options))
+        LoraOptions options = OptionsOf(file);
+        if (!IsSameUpdate(Options, options))
         {
             throw new InvalidDataException(
-                $"The adapter in '{file.Path}' has other options than the model's: {Describe(file.Options)}, not {Describe(Options)}. Nothing was loaded. " +
+                $"The adapter in '{file.Path}' has other options than the model's: {Describe(options)}, not {Describe(Options)}. Nothing was loaded. " +
                 $"Take the model's adapters out (Unload) and use {nameof(AdaptedModel)}.{nameof(Load)}(model, folder).");
         }
 
@@ -201,6 +203,9 @@ public sealed class AdaptedModel : IDisposable
 
     /// <inheritdoc cref="Unload"/>
     public void Dispose() => Unload();
+
+    private static LoraOptions OptionsOf(PeftFolder file) => file.Options as LoraOptions
+        ?? throw new InvalidDataException($"The adapter in '{file.Path}' is none of LoRA or DoRA, which alone can be put into a model.");
 
     private static string Describe(LoraOptions options) =>
         $"{(options.UseDora ? "DoRA" : "LoRA")} rank {options.Rank}, alpha {options.Alpha}{(options.UseRsLora ? ", rank-stabilised" : "")}";
