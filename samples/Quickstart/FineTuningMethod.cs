@@ -12,7 +12,7 @@ public sealed record FineTuningMethod(string Id, string Title, double LearningRa
     /// <summary>The methods to compare.</summary>
     public static IReadOnlyList<FineTuningMethod> All(QuickstartOptions options)
     {
-        LoraOptions lora = new() { Rank = options.Rank, Alpha = 2 * options.Rank, TargetModules = TargetModules.AllLinear };
+        LoraOptions lora = new() { Rank = options.Rank, Alpha = 2 * options.Rank, TargetModules = TargetModules.AllLinear, TaskType = "CAUSAL_LM" };
         return
         [
             new("full", "Full fine-tuning", options.LearningRate / 3, null),

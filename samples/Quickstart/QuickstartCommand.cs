@@ -44,7 +44,7 @@ public static class QuickstartCommand
             if (method.Adapter is { UseDora: true } && run.Adapted is { } adapted)
             {
                 after = sample.Continue(run.Model);
-                PeftMetadata about = new() { BaseModelNameOrPath = baseModel.Name, TaskType = "CAUSAL_LM" };
+                PeftMetadata about = new() { BaseModelNameOrPath = baseModel.Name };
                 OutputPath.Explain("--output", adapterFolder, () => adapted.Save(adapterFolder, about));
                 merged = CheckMerge(baseModel, adapterFolder, run.Model, comparison.Training, options.Seed);
             }

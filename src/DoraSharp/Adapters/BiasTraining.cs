@@ -9,6 +9,6 @@ public enum BiasTraining
     /// <summary>Every bias of the model. PEFT: <c>"all"</c>.</summary>
     All,
 
-    /// <summary>Those of the adapted layers. PEFT: <c>"lora_only"</c>.</summary>
+    /// <summary>Those of the adapted layers. PEFT: <c>"lora_only"</c>, <c>"vera_only"</c>.</summary>
     LoraOnly,
 }

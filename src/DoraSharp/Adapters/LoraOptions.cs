@@ -6,14 +6,6 @@ namespace DoraSharp;
 /// <remarks>Immutable. Every value is checked where it is set; a bad one throws with the property's name.</remarks>
 public sealed record LoraOptions : AdapterOptions
 {
-    /// <summary>The rank r of the update s·B·A. PEFT: <c>r</c>.</summary>
-    /// <value>1 or more; the default is 8.</value>
-    public int Rank
-    {
-        get;
-        init => field = value >= 1 ? value : throw new ArgumentOutOfRangeException(nameof(Rank), value, "Rank must be 1 or more.");
-    } = 8;
-
     /// <summary>The numerator α of the scaling. PEFT: <c>lora_alpha</c>.</summary>
     /// <value>A finite number; the default is 8.</value>
     public double Alpha
@@ -45,7 +37,7 @@ public sealed record LoraOptions : AdapterOptions
     /// <summary>Settings of <see cref="LoraInitialization.LoraGa"/>. PEFT: <c>lora_ga_config</c>.</summary>
     public LoraGaOptions? LoraGa { get; init; }
 
-    /// <summary>Ranks that differ from <see cref="Rank"/>, by pattern; the first that matches a path decides. PEFT: <c>rank_pattern</c>.</summary>
+    /// <summary>Ranks that differ from <see cref="AdapterOptions.Rank"/>, by pattern; the first that matches a path decides. PEFT: <c>rank_pattern</c>.</summary>
     /// <value>Patterns in order; empty by default. A pattern matches a path as PEFT's do: as the regular expression <c>(.*\.)?(pattern)$</c>, or literally.</value>
     public IReadOnlyList<KeyValuePair<string, int>> RankPattern
     {
@@ -61,40 +53,8 @@ public sealed record LoraOptions : AdapterOptions
         init => field = Checked(value, nameof(AlphaPattern), double.IsFinite);
     } = [];
 
-    /// <summary>Only the layers with these indices are adapted; for targets given as a list. PEFT: <c>layers_to_transform</c>.</summary>
-    /// <value>Empty by default: all layers.</value>
-    public IReadOnlyList<int> LayersToTransform
-    {
-        get;
-        init => field = [.. value ?? throw new ArgumentNullException(nameof(LayersToTransform))];
-    } = [];
-
-    /// <summary>The names before a layer's index, as regular expressions; needs <see cref="LayersToTransform"/>. PEFT: <c>layers_pattern</c>.</summary>
-    /// <value>Empty by default: any name.</value>
-    public IReadOnlyList<string> LayersPattern
-    {
-        get;
-        init => field = NotEmpty(value, nameof(LayersPattern));
-    } = [];
-
-    /// <summary>Which biases of the model train. PEFT: <c>bias</c>.</summary>
-    /// <value><see cref="BiasTraining.None"/> by default.</value>
-    public BiasTraining Bias
-    {
-        get;
-        init => field = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(Bias), value, "Unknown bias training.");
-    }
-
     /// <summary>Give B a bias of its own: y = W x + b + s·(B(A x) + c). Not with DoRA. PEFT: <c>lora_bias</c>.</summary>
     public bool LoraBias { get; init; }
-
-    /// <summary>Modules that are trained and saved whole, by the end of their paths. PEFT: <c>modules_to_save</c>.</summary>
-    /// <value>Empty by default.</value>
-    public IReadOnlyList<string> ModulesToSave
-    {
-        get;
-        init => field = NotEmpty(value, nameof(ModulesToSave));
-    } = [];
 
     /// <summary>Rows of embeddings that train. PEFT: <c>trainable_token_indices</c>.</summary>
     /// <value>Empty by default.</value>
@@ -115,9 +75,6 @@ public sealed record LoraOptions : AdapterOptions
     /// <summary>Adapters or saved copies of a tied embedding and head stay one. PEFT: <c>ensure_weight_tying</c>.</summary>
     public bool EnsureWeightTying { get; init; }
 
-    /// <summary>Whether the adapted weights are stored [in, out]. Only recorded: every layer knows its own layout. PEFT: <c>fan_in_fan_out</c>.</summary>
-    public bool FanInFanOut { get; init; }
-
     /// <summary>The shape of the update of convolutions with groups. Not part of PEFT's file format.</summary>
     /// <value><see cref="GroupedUpdate.Peft"/> by default.</value>
     public GroupedUpdate GroupedUpdate
@@ -137,14 +94,6 @@ public sealed record LoraOptions : AdapterOptions
 
     internal override string Summary =>
         string.Create(CultureInfo.InvariantCulture, $"{(UseDora ? "DoRA" : "LoRA")} rank {Rank}, alpha {Alpha}{(UseRsLora ? ", rank-stabilised" : "")}");
-
-    private static string[] NotEmpty(IReadOnlyList<string> names, string property)
-    {
-        ArgumentNullException.ThrowIfNull(names, property);
-        return names.Any(string.IsNullOrEmpty)
-            ? throw new ArgumentException($"{property} has an empty entry.", property)
-            : [.. names];
-    }
 
     private static KeyValuePair<string, T>[] Checked<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string name, Predicate<T> valid)
     {

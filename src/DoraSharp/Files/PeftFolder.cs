@@ -4,12 +4,12 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>
-/// A LoRA or DoRA adapter on disk, in the format of Hugging Face PEFT: a folder with <c>adapter_config.json</c> and
+/// An adapter on disk (LoRA, DoRA, VeRA), in the format of Hugging Face PEFT: a folder with <c>adapter_config.json</c> and
 /// <c>adapter_model.safetensors</c>. An adapter that is not named <c>default</c> sits in a subfolder of its name.
 /// </summary>
 /// <remarks>
-/// Read and written as PEFT 0.21.2 does. Options that this library lacks are refused with the field's name;
-/// <see cref="AdapterOptions.DropoutPlacement"/> has no field in the format and is not saved.
+/// Read and written as PEFT 0.21.2 does. Options that this library lacks are refused with the field's name; those that PEFT
+/// lacks are fields whose names begin with <c>dorasharp_</c>, which PEFT passes over.
 /// </remarks>
 public sealed class PeftFolder : IDisposable
 {
@@ -18,7 +18,7 @@ public sealed class PeftFolder : IDisposable
     private const string PickleName = "adapter_model.bin";
     private static readonly Dictionary<string, string> FileMetadata = new() { ["format"] = "pt" };
 
-    private PeftFolder(string path, LoraOptions options, PeftMetadata metadata, IReadOnlyList<PeftTensor> tensors, IReadOnlyList<string> warnings)
+    private PeftFolder(string path, AdapterOptions options, PeftMetadata metadata, IReadOnlyList<PeftTensor> tensors, IReadOnlyList<string> warnings)
     {
         Path = path;
         Options = options;
@@ -32,7 +32,7 @@ public sealed class PeftFolder : IDisposable
 
     /// <summary>The adapter's options.</summary>
     /// <remarks>Where the configuration names no target modules, the targets are exactly the modules that the file has tensors for.</remarks>
-    public LoraOptions Options { get; }
+    public AdapterOptions Options { get; }
 
     /// <summary>What the configuration says besides.</summary>
     public PeftMetadata Metadata { get; }
@@ -60,7 +60,11 @@ public sealed class PeftFolder : IDisposable
         using SafetensorsReader reader = SafetensorsReader.Open(tensorsPath);
         List<(SafetensorsEntry Entry, string ModulePath, string Part)> names = Names(reader);
         List<string> warnings = [.. config.UnknownFields.Select(name => $"'{configPath}' has the field '{name}', which is not known: it has no effect, and is kept when the adapter is saved.")];
-        LoraOptions options = config.NamesTargets ? config.Options : WithTargetsOf(names, config.Options, configPath, warnings);
+        if (!config.NamesTargets)
+        {
+            config = config.WithTargets(TargetsOf(names, configPath));
+            warnings.Add($"'{configPath}' has no {CommonFields.TargetModulesName}: the modules that the file has tensors for are taken.");
+        }
 
         List<PeftTensor> tensors = [];
         try
@@ -70,7 +74,7 @@ public sealed class PeftFolder : IDisposable
                 tensors.Add(new(modulePath, part, reader.Read(entry.Name, device)));
             }
 
-            return new(path, options, config.Metadata, tensors.AsReadOnly(), warnings.AsReadOnly());
+            return new(path, config.Options, config.Metadata, tensors.AsReadOnly(), warnings.AsReadOnly());
         }
         catch
         {
@@ -88,7 +92,7 @@ public sealed class PeftFolder : IDisposable
     /// <exception cref="ArgumentException">There are no tensors, one of them cannot be stored, or a name is not valid.</exception>
     /// <exception cref="IOException">A file cannot be written; what was there is still there.</exception>
     public static void Write(
-        string folder, LoraOptions options, IEnumerable<PeftTensor> tensors, PeftMetadata? metadata = null, string adapterName = AdapterName.Default)
+        string folder, AdapterOptions options, IEnumerable<PeftTensor> tensors, PeftMetadata? metadata = null, string adapterName = AdapterName.Default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(options);
@@ -185,7 +189,8 @@ public sealed class PeftFolder : IDisposable
                 throw new InvalidDataException($"'{reader.Path}' has the tensor '{entry.Name}' twice, with and without PEFT's prefix.");
             }
 
-            if (part.Length > 0 && !is_floating_point(entry.DType))
+            // Saved modules may hold counters.
+            if (PeftPart.IsTrained(part) && !is_floating_point(entry.DType))
             {
                 throw new InvalidDataException($"'{reader.Path}': tensor '{entry.Name}' is {entry.DType}; an adapter's tensors are floating-point numbers.");
             }
@@ -196,18 +201,13 @@ public sealed class PeftFolder : IDisposable
         return names;
     }
 
-    private static LoraOptions WithTargetsOf(
-        List<(SafetensorsEntry Entry, string ModulePath, string Part)> names, LoraOptions options, string configPath, List<string> warnings)
+    private static TargetModules TargetsOf(IEnumerable<(SafetensorsEntry Entry, string ModulePath, string Part)> names, string configPath)
     {
-        string[] paths = [.. names.Where(static name => name.Part.Length > 0).Select(static name => name.ModulePath).Distinct()];
-        if (paths.Length == 0)
-        {
-            throw new InvalidDataException($"'{configPath}' has no {PeftFields.TargetModules}, and the file of tensors has none of a LoRA or DoRA adapter.");
-        }
-
-        warnings.Add($"'{configPath}' has no {PeftFields.TargetModules}: the modules that the file has tensors for are taken.");
+        string[] paths = [.. names.Where(static name => PeftPart.IsOfAdaptedModule(name.Part)).Select(static name => PeftTensor.Unwrapped(name.ModulePath)).Distinct()];
 
         // A pattern, since a name in a list would also match at the end of longer paths.
-        return options with { TargetModules = TargetModules.FromPattern(string.Join('|', paths.Select(Regex.Escape))) };
+        return paths.Length > 0
+            ? TargetModules.FromPattern(string.Join('|', paths.Select(Regex.Escape)))
+            : throw new InvalidDataException($"'{configPath}' has no {CommonFields.TargetModulesName}, and the file of tensors has none of an adapted module.");
     }
 }

@@ -2,7 +2,8 @@ using System.Text.Json;
 
 namespace DoraSharp;
 
-/// <summary>What an <c>adapter_config.json</c> says beside the adapter's options: where it comes from and what it is for.</summary>
+/// <summary>What an <c>adapter_config.json</c> says beside the adapter's options: where it comes from.</summary>
+/// <remarks>Metadata that were read remember their file: where they are written again, fields that mean the same keep its form.</remarks>
 public sealed record PeftMetadata
 {
     /// <summary>The PEFT version whose format is written.</summary>
@@ -13,12 +14,6 @@ public sealed record PeftMetadata
 
     /// <summary>The base model's revision on the Hub. PEFT: <c>revision</c>.</summary>
     public string? Revision { get; init; }
-
-    /// <summary>
-    /// What the model does: <c>CAUSAL_LM</c>, <c>SEQ_CLS</c>, <c>SEQ_2_SEQ_LM</c>, <c>TOKEN_CLS</c>, <c>QUESTION_ANS</c> or <c>FEATURE_EXTRACTION</c>.
-    /// PEFT: <c>task_type</c>.
-    /// </summary>
-    public string? TaskType { get; init; }
 
     /// <summary>Whether PEFT loads the adapter frozen. PEFT: <c>inference_mode</c>.</summary>
     /// <value><see langword="true"/> by default, as in all files that PEFT saves.</value>
@@ -35,4 +30,7 @@ public sealed record PeftMetadata
         get;
         init => field = value ?? throw new ArgumentNullException(nameof(AdditionalFields));
     } = new Dictionary<string, JsonElement>();
+
+    /// <summary>The file that this was read from.</summary>
+    internal PeftSource? Source { get; init; }
 }

@@ -11,7 +11,7 @@ namespace DoraSharp;
 public sealed partial class AdaptedModel : IDisposable
 {
     private readonly Installation installation;
-    private readonly TrainedParameters trained = new();
+    private readonly SwappedParameters trained = new();
     private readonly InjectionOptions injection;
     private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
     private string[] active = [];
@@ -147,7 +147,7 @@ public sealed partial class AdaptedModel : IDisposable
         adapterName ??= AdapterName;
         InstalledAdapter adapter = Find(adapterName);
         using var scope = NewDisposeScope();
-        PeftFolder.Write(folder, (LoraOptions)adapter.Options, TensorsOf(adapterName), about ?? adapter.Metadata, adapterName);
+        PeftFolder.Write(folder, adapter.Options, TensorsOf(adapterName), about ?? adapter.Metadata, adapterName);
     }
 
     /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>

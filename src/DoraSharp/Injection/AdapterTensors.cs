@@ -10,7 +10,7 @@ internal sealed class AdapterTensors
     private readonly Dictionary<string, (Tensor Tensor, long[] Shape)> tensors = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Tensor> baseWeights = new(StringComparer.Ordinal);
 
-    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, TrainedParameters trained, string adapterName)
+    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, SwappedParameters trained, string adapterName)
     {
         foreach (InstalledLayer layer in layers)
         {

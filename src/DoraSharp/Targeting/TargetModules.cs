@@ -30,8 +30,14 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
     /// <summary>What PEFT adapts by default in models of the model's type, such as <c>["q_proj", "v_proj"]</c> for <c>llama</c>. PEFT: <see langword="null"/>.</summary>
     public static TargetModules ModelDefault { get; } = new([], null);
 
+    /// <summary>No module: for adapters of parameters alone. PEFT: <c>[]</c>.</summary>
+    public static TargetModules None { get; } = new([], "");
+
     /// <summary>True for <see cref="ModelDefault"/>.</summary>
     public bool IsModelDefault => Pattern is null && names.Length == 0;
+
+    /// <summary>True for <see cref="None"/>.</summary>
+    public bool IsNone => Pattern is "";
 
     /// <summary>True for <see cref="AllLinear"/>.</summary>
     public bool IsAllLinear => Pattern is not null && Pattern.Equals(AllLinearText, StringComparison.OrdinalIgnoreCase);
@@ -104,5 +110,5 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
     }
 
     /// <summary>The names in brackets, the pattern, or what says that the model type decides.</summary>
-    public override string ToString() => Pattern ?? (IsModelDefault ? "the model type's defaults" : $"[{string.Join(", ", names)}]");
+    public override string ToString() => IsNone ? "no modules" : Pattern ?? (IsModelDefault ? "the model type's defaults" : $"[{string.Join(", ", names)}]");
 }

@@ -19,10 +19,10 @@ public class AdaptedModelFilesTests
         using OpenFields other = new();
         other.load_state_dict(model.state_dict());
         Tensor x = randn(5, 24, dtype: ScalarType.Float64);
-        LoraOptions options = new() { Rank = 4, Alpha = 6, UseDora = dora, UseRsLora = true, RankPattern = [new("down", 2)] };
+        LoraOptions options = new() { Rank = 4, Alpha = 6, UseDora = dora, UseRsLora = true, RankPattern = [new("down", 2)], TaskType = "CAUSAL_LM" };
         using AdaptedModel adapted = AdapterInjector.Inject(model, options, new() { AdapterName = name });
         adapted.Layers.ToList().ForEach(layer => Reference.Disturb(layer.Value));
-        adapted.Save(folder.Path, new() { BaseModelNameOrPath = "some/base", TaskType = "CAUSAL_LM" });
+        adapted.Save(folder.Path, new() { BaseModelNameOrPath = "some/base" });
 
         using AdaptedModel loaded = AdaptedModel.Load(other, folder.Path, new() { AdapterName = name });
 

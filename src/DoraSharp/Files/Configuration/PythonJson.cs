@@ -26,8 +26,10 @@ internal static class PythonJson
     public static JsonNode Number(double value) =>
         double.IsInteger(value) && Math.Abs(value) < 1e15 ? JsonValue.Create((long)value) : Float(value);
 
-    /// <summary>A node from JSON text, written back as it is.</summary>
-    public static JsonNode Raw(string json) => JsonNode.Parse(json)!;
+    /// <summary>A value from a file, written back with its own numbers and order.</summary>
+    public static JsonNode? Raw(JsonElement value) => JsonNode.Parse(value.GetRawText());
+
+    private static JsonNode Raw(string json) => JsonNode.Parse(json)!;
 
     // Both languages write the fewest digits that give the same number back; where they turn to exponents differs.
     private static string Repr(double value)

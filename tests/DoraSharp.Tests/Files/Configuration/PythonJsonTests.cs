@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace DoraSharp.Tests.Files;
@@ -44,7 +45,7 @@ public class PythonJsonTests
             ["b"] = new JsonArray(1, "é\u007f\u2028😀<>&'+/"),
             ["a"] = new JsonObject { ["\"\\\b\f\n\r\t\u0001"] = null },
             ["ü"] = new JsonObject { ["list"] = new JsonArray(), ["object"] = new JsonObject() },
-            ["raw"] = PythonJson.Raw("""{"x": 1E5, "y": [true, "\u00e9\/"]}"""),
+            ["raw"] = PythonJson.Raw(JsonElement.Parse("""{"x": 1E5, "y": [true, "\u00e9\/"]}""")),
         };
         const string expected = """
             {

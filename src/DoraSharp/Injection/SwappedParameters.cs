@@ -11,7 +11,7 @@ namespace DoraSharp;
 /// The model's tensors stay the same objects: only the memory behind them changes, so that an optimizer, a native module
 /// and whoever else holds them follow.
 /// </remarks>
-internal sealed class TrainedParameters : IDisposable
+internal sealed class SwappedParameters : IDisposable
 {
     private readonly List<Entry> entries = [];
 
