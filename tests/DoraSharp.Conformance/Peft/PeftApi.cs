@@ -86,12 +86,6 @@ internal static class PeftApi
     /// <summary>Takes the dropout masks (1 = kept) from a function of the input until the scope is disposed.</summary>
     public static IDisposable WithMask(Func<Tensor, Tensor> mask) => throw Missing("given dropout masks");
 
-    /// <summary>The probability of dropout.</summary>
-    public static double Dropout(AdaptedModel adapted) => adapted.Options.Dropout;
-
-    /// <summary>Loads an adapter with another placement of the dropout than its file can say.</summary>
-    public static AdaptedModel LoadWithPlacement(nn.Module model, string folder, string name, DropoutPlacement placement) => throw Missing("a placement of the dropout for a loaded adapter");
-
     /// <summary>Loads an adapter whose file does not fit, and returns what was missing and what was too much.</summary>
     public static (AdaptedModel Adapted, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected) LoadIncomplete(nn.Module model, string folder, string name) =>
         throw Missing("loading of adapters with missing tensors");

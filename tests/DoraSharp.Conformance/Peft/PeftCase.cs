@@ -76,6 +76,20 @@ internal sealed class PeftCase : IDisposable
     public AdaptedModel LoadOne(CaseModel model, AdapterDescription adapter) =>
         AdaptedModel.Load(model, Parent(adapter), new() { AdapterName = adapter.Name });
 
+    /// <summary>Injects an adapter with options of its own, and gives it the values of its file that have a place there.</summary>
+    public AdaptedModel Inject(CaseModel model, AdapterDescription adapter, AdapterOptions options)
+    {
+        AdaptedModel adapted = PeftApi.Inject(model, options, adapter.Name);
+        using PeftFolder file = PeftFolder.Read(Parent(adapter), adapter.Name);
+        IReadOnlyDictionary<string, Tensor> parameters = PeftApi.Parameters(adapted, adapter.Name);
+        foreach (PeftTensor tensor in file.Tensors.Where(tensor => parameters.ContainsKey(tensor.Name)))
+        {
+            PeftApi.Set(adapted, adapter.Name, tensor.Name, tensor.Value);
+        }
+
+        return adapted;
+    }
+
     /// <summary>The options that an adapter was made with: those of its folder, where the case does not ask for others.</summary>
     public AdapterOptions Options(AdapterDescription adapter)
     {
@@ -105,7 +119,7 @@ internal sealed class PeftCase : IDisposable
     public string Parent(AdapterDescription adapter)
     {
         string folder = FolderOf(adapter);
-        if (adapter.Name == "default")
+        if (adapter.Name == AdapterDescription.DefaultName)
         {
             return folder;
         }

@@ -17,6 +17,11 @@ internal static class PeftCaseFields
     extension(PeftCase subject)
     {
         /// <summary>The one adapter that a tensor without an adapter's name belongs to.</summary>
-        public string AdapterName => subject.File.Active is [string name] ? name : subject.File.Adapters[0].Name;
+        public string AdapterName => subject.File switch
+        {
+            { Active: [string name] } => name,
+            { Adapters: [AdapterDescription first, ..] } => first.Name,
+            _ => AdapterDescription.DefaultName,
+        };
     }
 }

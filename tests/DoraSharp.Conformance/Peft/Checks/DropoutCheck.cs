@@ -18,12 +18,13 @@ internal static class DropoutCheck
     public static void Run(PeftCase subject)
     {
         AdapterDescription adapter = subject.File.Adapters[0];
+        LoraOptions options = (LoraOptions)subject.Options(adapter);
+        subject.Expect.Require(subject.File.P == options.Dropout, "p", $"the adapter drops with {options.Dropout}, the case with {subject.File.P}");
         using Tensor mask = subject.Io.Read("mask");
         foreach ((string prefix, DropoutPlacement placement) in Formulas.Where(formula => subject.Io.Has(formula.Prefix + "y")))
         {
             using CaseModel model = subject.NewModel();
-            using AdaptedModel adapted = PeftApi.LoadWithPlacement(model, subject.Parent(adapter), adapter.Name, placement);
-            subject.Expect.Require(subject.File.P == PeftApi.Dropout(adapted), "p", $"the adapter drops with {PeftApi.Dropout(adapted)}, the case with {subject.File.P}");
+            using AdaptedModel adapted = subject.Inject(model, adapter, options with { DropoutPlacement = placement });
 
             // The layer may look at its input in another shape: the mask's elements lie in the same order.
             using IDisposable given = PeftApi.WithMask(x => mask.reshape(x.shape).to(x.dtype));

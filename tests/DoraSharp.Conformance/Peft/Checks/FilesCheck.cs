@@ -18,7 +18,7 @@ internal static class FilesCheck
             using AdaptedModel adapted = subject.LoadOne(model, adapter);
             string folder = Path.Combine(subject.Temporary, $"{Guid.NewGuid():N}");
             PeftApi.Save(adapted, folder, adapter.Name);
-            string saved = adapter.Name == "default" ? folder : Path.Combine(folder, adapter.Name);
+            string saved = adapter.Name == AdapterDescription.DefaultName ? folder : Path.Combine(folder, adapter.Name);
             CheckTensors(subject, $"{adapter.Name}/{TensorsName}", Path.Combine(saved, TensorsName), Path.Combine(subject.FolderOf(adapter), TensorsName));
             CheckConfig(subject, $"{adapter.Name}/{ConfigName}", Path.Combine(saved, ConfigName), subject.ConfigPath(adapter));
         }

@@ -35,14 +35,7 @@ internal static class FreshCheck
     /// <summary>Random factors are in the folder: the magnitude that a DoRA adapter gets for them.</summary>
     private static AdaptedModel Decompose(PeftCase subject, CaseModel model, AdapterDescription adapter, LoraOptions options)
     {
-        AdaptedModel adapted = PeftApi.Inject(model, options with { UseDora = false }, adapter.Name);
-        using PeftFolder file = PeftFolder.Read(subject.Parent(adapter), adapter.Name);
-        IReadOnlyDictionary<string, Tensor> parameters = PeftApi.Parameters(adapted, adapter.Name);
-        foreach (PeftTensor tensor in file.Tensors.Where(tensor => parameters.ContainsKey(tensor.Name)))
-        {
-            PeftApi.Set(adapted, adapter.Name, tensor.Name, tensor.Value);
-        }
-
+        AdaptedModel adapted = subject.Inject(model, adapter, options with { UseDora = false });
         if (options.UseDora)
         {
             PeftApi.ConvertToDora(adapted, adapter.Name);

@@ -6,7 +6,7 @@ namespace DoraSharp.Conformance;
 internal static class GivenTensorsCheck
 {
     private const string Prefix = "adapter.";
-    private const string Name = "default";
+    private const string Name = AdapterDescription.DefaultName;
 
     public static bool AppliesTo(PeftCase subject) => subject.Io.Names.Any(static name => name.StartsWith(Prefix, StringComparison.Ordinal));
 

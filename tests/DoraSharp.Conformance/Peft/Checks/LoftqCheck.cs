@@ -5,7 +5,7 @@ namespace DoraSharp.Conformance;
 /// <summary>LoftQ: the quantized base, the update beside it, and how near the two come to the weight.</summary>
 internal static class LoftqCheck
 {
-    private const string Name = "default";
+    private const string Name = AdapterDescription.DefaultName;
 
     public static bool AppliesTo(PeftCase subject) => subject.File.Loftq is not null;
 

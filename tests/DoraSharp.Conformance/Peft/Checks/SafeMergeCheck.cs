@@ -13,15 +13,7 @@ internal static class SafeMergeCheck
         {
             AdapterDescription adapter = subject.File.Adapters.First(candidate => candidate.Name == name);
             using CaseModel model = subject.NewModel();
-            using AdaptedModel adapted = PeftApi.Inject(model, subject.Options(adapter), name);
-            using (PeftFolder file = PeftFolder.Read(subject.Parent(adapter), name))
-            {
-                foreach (PeftTensor tensor in file.Tensors)
-                {
-                    PeftApi.Set(adapted, name, tensor.Name, tensor.Value);
-                }
-            }
-
+            using AdaptedModel adapted = subject.Inject(model, adapter, subject.Options(adapter));
             model.eval();
             bool accepted = Refusal.Of(() => adapted.Merge(safe: true)) is null;
             subject.Expect.Require(accepted == (outcome == "accepted"), $"safe merge of {name}", accepted ? "it is not refused" : "it is refused");

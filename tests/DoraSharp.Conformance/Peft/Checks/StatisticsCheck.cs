@@ -6,7 +6,7 @@ namespace DoraSharp.Conformance;
 /// <summary>The distributions of initial values, on layers large enough to measure them.</summary>
 internal static class StatisticsCheck
 {
-    private const string Name = "default";
+    private const string Name = AdapterDescription.DefaultName;
 
     public static bool AppliesTo(PeftCase subject) => subject.File.Kind == "init_stats";
 
