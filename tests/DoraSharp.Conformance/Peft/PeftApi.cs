@@ -1,0 +1,129 @@
+using System.Text.Json;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp.Conformance;
+
+/// <summary>
+/// The one place where the suite touches what of the library is not public, or not there yet: everything else in the
+/// checks is what any user can write.
+/// </summary>
+internal static class PeftApi
+{
+    /// <summary>Reads the options of an <c>adapter_config.json</c>.</summary>
+    public static AdapterOptions ReadOptions(string path) => PeftConfigReader.Read(path).Options;
+
+    /// <summary>Puts a fresh adapter into a model.</summary>
+    public static AdaptedModel Inject(nn.Module model, AdapterOptions options, string name) =>
+        AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name });
+
+    /// <summary>Loads one more adapter beside the first.</summary>
+    public static void LoadFurther(AdaptedModel adapted, string folder, string name) => throw Missing("further adapters of a model");
+
+    /// <summary>Makes adapters active, in this order.</summary>
+    public static void Activate(AdaptedModel adapted, params IReadOnlyList<string> names) => throw Missing("activation for a whole model");
+
+    public static IReadOnlyList<string> ActiveNames(AdaptedModel adapted) => throw Missing("the active adapters of a whole model");
+
+    /// <summary>All adapters of the model.</summary>
+    public static IReadOnlyList<string> Names(AdaptedModel adapted) => throw Missing("the adapters of a whole model");
+
+    public static void Delete(AdaptedModel adapted, string name) => throw Missing("deletion from a whole model");
+
+    /// <summary>Saves an adapter; an adapter that is not named default goes to a subfolder of its name.</summary>
+    public static void Save(AdaptedModel adapted, string folder, string name) => adapted.Save(folder);
+
+    /// <summary>The trained parameters of an adapter, by their names in its file without PEFT's prefix.</summary>
+    public static IReadOnlyDictionary<string, Tensor> Parameters(AdaptedModel adapted, string name) =>
+        new AdapterTensors(adapted.InstalledLayers, name).ToFile().ToDictionary(static tensor => tensor.Name, static tensor => tensor.Value);
+
+    /// <summary>The gradient of one of them, in the shape that it has in the file.</summary>
+    public static Tensor? Gradient(AdaptedModel adapted, string name, string key, long[] shape) =>
+        Parameters(adapted, name).TryGetValue(key, out Tensor? parameter) ? parameter.grad?.reshape(shape) : null;
+
+    /// <summary>Overwrites a trained parameter.</summary>
+    public static void Set(AdaptedModel adapted, string name, string key, Tensor value)
+    {
+        using var noGrad = no_grad();
+        Tensor parameter = Parameters(adapted, name)[key];
+        parameter.copy_(value.reshape(parameter.shape));
+    }
+
+    /// <summary>The rank and the scaling of an adapter at a layer.</summary>
+    public static (int Rank, double Scaling)? Setting(AdaptedModel adapted, string path, string name) =>
+        Layer(adapted, path) is { } stack && stack.Names.Contains(name) && stack[name].Options is { } options ? (options.Rank, options.Scaling) : null;
+
+    /// <summary>The magnitude of an adapter that has none in PEFT's format.</summary>
+    public static Parameter GiveMagnitude(AdaptedModel adapted, string path, string name) => throw Missing("a magnitude for VeRA (DVoRA)");
+
+    /// <summary>The frozen weight under a layer, [out, in].</summary>
+    public static Tensor FrozenWeight(AdaptedModel adapted, string path) => Layer(adapted, path)!.Weight.Dense();
+
+    /// <summary>The effective weight of the active adapters, [out, in].</summary>
+    public static Tensor EffectiveWeight(AdaptedModel adapted, string path) => Layer(adapted, path)!.EffectiveWeight();
+
+    /// <summary>Multiplies an adapter's initial scaling.</summary>
+    public static void SetScale(AdaptedModel adapted, string name, double factor) => throw Missing("rescaling");
+
+    public static void ScaleLayers(AdaptedModel adapted, double factor) => throw Missing("rescaling");
+
+    /// <summary>Takes a scale back; all of it where no factor is given.</summary>
+    public static void UnscaleLayers(AdaptedModel adapted, double? factor) => throw Missing("rescaling");
+
+    /// <summary>One adapter per sample until the scope is disposed.</summary>
+    public static IDisposable ForSamples(AdaptedModel adapted, IReadOnlyList<string> names) => throw Missing("mixed batches");
+
+    /// <summary>Combines adapters into a new one.</summary>
+    /// <param name="adapted">The model.</param>
+    /// <param name="name">The new adapter's name.</param>
+    /// <param name="call">PEFT's arguments by their names.</param>
+    /// <param name="masks">The random masks (1 = kept) in the order in which they are drawn.</param>
+    public static void Combine(AdaptedModel adapted, string name, JsonElement call, IReadOnlyList<Tensor> masks) => throw Missing("weighted combinations");
+
+    /// <summary>Makes a LoRA adapter a DoRA adapter without a jump in the output.</summary>
+    public static void ConvertToDora(AdaptedModel adapted, string name) => throw Missing("conversion from LoRA to DoRA");
+
+    /// <summary>Takes the dropout masks (1 = kept) from a function of the input until the scope is disposed.</summary>
+    public static IDisposable WithMask(Func<Tensor, Tensor> mask) => throw Missing("given dropout masks");
+
+    /// <summary>The probability of dropout.</summary>
+    public static double Dropout(AdaptedModel adapted) => adapted.Options.Dropout;
+
+    /// <summary>Loads an adapter with another placement of the dropout than its file can say.</summary>
+    public static AdaptedModel LoadWithPlacement(nn.Module model, string folder, string name, DropoutPlacement placement) => throw Missing("a placement of the dropout for a loaded adapter");
+
+    /// <summary>Loads an adapter whose file does not fit, and returns what was missing and what was too much.</summary>
+    public static (AdaptedModel Adapted, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected) LoadIncomplete(nn.Module model, string folder, string name) =>
+        throw Missing("loading of adapters with missing tensors");
+
+    /// <summary>Puts an adapter into a model whose initial values come from forward passes (and backward passes, where the method needs them).</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="options">The options, with an initialisation that needs data.</param>
+    /// <param name="name">The adapter's name.</param>
+    /// <param name="batches">One action per batch: runs the model, and returns the loss where there is one.</param>
+    public static AdaptedModel InjectFromData(nn.Module model, AdapterOptions options, string name, IReadOnlyList<Func<Tensor>> batches) =>
+        throw Missing("initialisations from data");
+
+    /// <summary>Saves an adapter that changed its base as one for the original base.</summary>
+    /// <param name="adapted">The model with the changed base and the trained adapter.</param>
+    /// <param name="folder">Where to save.</param>
+    /// <param name="initial">The folder of the adapter as it was before training.</param>
+    public static void SaveForOriginalBase(AdaptedModel adapted, string folder, string initial) => throw Missing("saving for the original base");
+
+    /// <summary>The best LoRA factors for a change of a weight: B·A with scaling 1.</summary>
+    /// <param name="delta">The change, [out, in].</param>
+    /// <param name="rank">The rank, or</param>
+    /// <param name="energy">the part of the squared singular values to keep.</param>
+    public static (Tensor A, Tensor B) Extract(Tensor delta, int? rank, double? energy) => throw Missing("extraction of adapters");
+
+    /// <summary>The LoRA-FA optimizer over an adapter.</summary>
+    public static optim.Optimizer LoraFa(AdaptedModel adapted, JsonElement call) => throw Missing("the optimizer LoRA-FA");
+
+    /// <summary>The parameter groups of LoRA+.</summary>
+    public static IReadOnlyList<(IReadOnlyList<Parameter> Parameters, double LearningRate, double WeightDecay)> LoraPlusGroups(AdaptedModel adapted, JsonElement call) =>
+        throw Missing("the parameter groups of LoRA+");
+
+    private static AdapterStack? Layer(AdaptedModel adapted, string path) => adapted.Layers.FirstOrDefault(layer => layer.Key == path).Value;
+
+    private static NotSupportedException Missing(string what) => new($"The library does not have {what} yet.");
+}
