@@ -31,6 +31,9 @@ internal sealed record CaseFile
     /// <summary>The scaling of adapters that are given as tensors, not as a folder.</summary>
     public double? Scaling { get; init; }
 
+    /// <summary>The scaling of a trained adapter from which the case's adapter was converted: <see cref="Layers"/> is about that one.</summary>
+    public double? ScalingTrained { get; init; }
+
     public IReadOnlyList<string>? AdapterNamesPerSample { get; init; }
 
     /// <summary>The active adapters behind each output, in the order in which they are reached.</summary>

@@ -97,10 +97,16 @@ internal sealed class CaseModel : nn.Module<Tensor[], Tensor>
 
     private Tensor Attend(string path, Tensor query, Tensor key, Tensor value)
     {
-        var attention = (nn.Module<Tensor, Tensor, Tensor, Tensor?, bool, Tensor?, Tuple<Tensor, Tensor>>)Module(path);
-        bool batchFirst = description.Modules.First(module => module.Path == path).Flag("batch_first", false);
+        ModuleDescription module = description.Modules.First(module => module.Path == path);
+        bool batchFirst = module.Flag("batch_first", false);
         Tensor Turn(Tensor t) => batchFirst ? t.transpose(0, 1) : t;
-        return Turn(attention.call(Turn(query), Turn(key), Turn(value), null, true, null).Item1);
+        (Tensor q, Tensor k, Tensor v) = (Turn(query), Turn(key), Turn(value));
+        return Turn(Module(path) switch
+        {
+            MultiheadAttention native when k.shape[^1] != v.shape[^1] => SeparateAttention.Run(native, module.Integer("num_heads"), q, k, v),
+            nn.Module<Tensor, Tensor, Tensor, Tensor?, bool, Tensor?, Tuple<Tensor, Tensor>> attention => attention.call(q, k, v, null, true, null).Item1,
+            var other => throw new NotSupportedException($"{path} is a {other.GetType().Name}, which is not called like an attention."),
+        });
     }
 
     private nn.Module Module(string path)

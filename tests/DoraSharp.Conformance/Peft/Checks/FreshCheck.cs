@@ -64,7 +64,7 @@ internal static class FreshCheck
             if (subject.Io.TryRead(ExactPrefix + place, out Tensor? exact))
             {
                 // What the adapter's own dtype can hold of the exact value.
-                subject.Expect.Close(ExactPrefix + place, parameter.reshape(exact.shape), exact, new(parameter.dtype == ScalarType.BFloat16 ? 1.0 / 256 : 1e-6));
+                subject.Expect.Close(ExactPrefix + place, parameter.reshape(exact.shape), exact, new(8 * Rounding.HalfUnit(parameter.dtype)));
             }
         }
     }

@@ -61,9 +61,8 @@ internal static class MergeCheck
     /// <summary>A merged weight in low precision is the exact one, rounded once: half a unit in the last place away at most.</summary>
     private static void CheckRounding(PeftCase subject, string name, Tensor actual, Tensor exact)
     {
-        double half = actual.dtype switch { ScalarType.BFloat16 => 1.0 / 256, ScalarType.Float16 => 1.0 / 2048, _ => subject.File.Tolerance.Rtol };
         Tensor given = actual.detach().to(ScalarType.Float64), b = exact.to(ScalarType.Float64);
-        Tensor excess = (given - b).abs() - (b.abs() * (half * 1.001)) - 1e-7;
+        Tensor excess = (given - b).abs() - (b.abs() * (Rounding.HalfUnit(actual.dtype) * 1.001)) - 1e-7;
         subject.Expect.Require(excess.le(0).all().item<bool>(), ExactPrefix + name, $"it is more than half a unit in the last place off, by up to {excess.max().item<double>():0.00e+0}");
         if (subject.File.Figure("mean_error_one_rounding") is { } mean)
         {

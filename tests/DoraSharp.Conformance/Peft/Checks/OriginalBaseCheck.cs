@@ -23,6 +23,7 @@ internal static class OriginalBaseCheck
         }
 
         using AdaptedModel adapted = AdaptedModel.Load(model, Path.Combine(subject.Folder, Trained));
+        OutputCheck.CheckSettings(subject, adapted);
         model.eval();
         subject.Expect.Close("y on the changed base", subject.Run(model), subject.Io.Read("y"));
 
