@@ -26,12 +26,40 @@ internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnly
         }
 
         ModuleTree tree = ModuleTree.Of(model);
-        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, node.Module is Linear))];
-        TargetMatch match = TargetMatcher.Match(candidates, options, injection.AllowUnmatchedTargets);
+        TargetMatch match = TargetMatcher.Match(Describe(model, tree, injection), options, injection.AllowUnmatchedTargets, injection.AdapterName);
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
-        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Key].Module));
-        PlannedSite[] sites = [.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], (Linear)nodes[site.Key].Module, site.Value, slots[nodes[site.Key].Module]))];
-        string[] leftAlone = [.. candidates.Where(module => module.IsLinear).Select(module => module.Path).Except(sites.Select(site => site.Node.Path), StringComparer.Ordinal)];
-        return new(sites, leftAlone, match.Unmatched);
+        RefuseUnsupported(match);
+        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Path].Module));
+        PlannedSite[] sites = [.. match.Sites.Select(site => new PlannedSite(nodes[site.Path], (Linear)nodes[site.Path].Module, site.Options, slots[nodes[site.Path].Module]))];
+        string[] leftAlone = [.. tree.Nodes.Where(node => node.Module is Linear).Select(node => node.Path).Except(sites.Select(site => site.Node.Path), StringComparer.Ordinal)];
+        return new(sites, leftAlone, [.. match.Unmatched.Select(entry => entry.ToString())]);
+    }
+
+    private static ModelDescription Describe(nn.Module model, ModuleTree tree, InjectionOptions injection) =>
+        new(Describe("", model, []), [.. tree.Nodes.Select(node => Describe(node.Path, node.Module, node.Aliases))]) { ModelType = injection.ModelType };
+
+    private static ModuleDescription Describe(string path, nn.Module module, IReadOnlyList<string> aliases) =>
+        new(path, module.GetType().Name, module is Linear ? LayerKind.Linear : LayerKind.None)
+        {
+            In = module is Linear { in_features: long input } ? input : 0,
+            Out = module is Linear { out_features: long output } ? output : 0,
+            Parameters = [.. module.named_parameters(recurse: false).Select(parameter => new ParameterDescription(parameter.name, parameter.parameter.shape))],
+            Aliases = aliases,
+        };
+
+    private static void RefuseUnsupported(TargetMatch match)
+    {
+        string? refused = match switch
+        {
+            { ModulesToSave: [string path, ..] } => $"{nameof(LoraOptions.ModulesToSave)} ({path})",
+            { TrainableTokens: [TokenSite tokens, ..] } => $"{nameof(LoraOptions.TrainableTokens)} ({tokens.Path})",
+            { TrainedBiases: [string bias, ..] } => $"{nameof(LoraOptions.Bias)} ({bias})",
+            _ when match.Sites.FirstOrDefault(site => site.Kind != LayerKind.Linear) is { } site => $"{site.FullName}, {site.Kind}",
+            _ => null,
+        };
+        if (refused is not null)
+        {
+            throw new NotSupportedException($"Only linear layers can be injected: {refused}.");
+        }
     }
 }
