@@ -9,12 +9,12 @@ public sealed partial class AdaptedModel
     /// <returns>What was adapted.</returns>
     /// <exception cref="ArgumentException">The name is taken, or a target matches nothing. Nothing was changed.</exception>
     /// <exception cref="InvalidOperationException">The adapters are merged, or a layer has no route. Nothing was changed.</exception>
-    public InjectionReport Add(string adapterName, LoraOptions options)
+    public InjectionReport Add(string adapterName, AdapterOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
         RefuseIfUnloaded();
         RefuseAdding(adapterName);
-        return Add(adapterName, options, InjectionPlan.Make(Model, options, injection));
+        return Add(adapterName, InjectionPlan.Make(Model, options, injection, adapterName));
     }
 
     /// <summary>Adds an adapter that was trained before, here or by PEFT. It is not active. PEFT: <c>load_adapter</c>.</summary>
@@ -56,14 +56,14 @@ public sealed partial class AdaptedModel
             throw new ArgumentException($"An adapter can be active once only; given: {string.Join(", ", adapterNames)}.", nameof(adapterNames));
         }
 
-        trained.RefuseConflicts(adapterNames);
+        swapped.RefuseConflicts(adapterNames);
         active = [.. adapterNames];
         foreach ((_, AdapterStack stack) in Layers)
         {
             stack.Activate([.. active.Where(name => stack.Find(name) is not null)]);
         }
 
-        trained.Activate(active);
+        swapped.Activate(active);
     }
 
     /// <summary>Deletes an adapter and frees its memory. If it was the last active one, the first of those left becomes active, as in PEFT.</summary>
@@ -103,7 +103,7 @@ public sealed partial class AdaptedModel
             stack.Rename(adapterName, newName);
         }
 
-        trained.Rename(adapterName, newName);
+        swapped.Rename(adapterName, newName);
         Replace(adapterName, adapter, newName);
         active = [.. active.Select(name => name == adapterName ? newName : name)];
     }
@@ -137,13 +137,13 @@ public sealed partial class AdaptedModel
         RefuseIfMerged("switch adapters off");
         (AdapterStack Stack, bool Enabled)[] before = [.. installation.Layers.Select(layer => (layer.Stack, layer.Stack.Enabled))];
         Array.ForEach(before, state => state.Stack.Enabled = false);
-        trained.Activate([]);
+        swapped.Activate([]);
         return new Scope(() =>
         {
             Array.ForEach(before, state => state.Stack.Enabled = state.Enabled);
             if (!unloaded && Array.Exists(before, state => state.Enabled))
             {
-                trained.Activate(active);
+                swapped.Activate(active);
             }
         });
     }
@@ -164,7 +164,7 @@ public sealed partial class AdaptedModel
         foreach (string name in samples.Names.Where(name => name != SampleAdapters.Base))
         {
             _ = Find(name);
-            if (trained.Of(name).Select(entry => entry.Key).FirstOrDefault() is { } parameter)
+            if (swapped.Of(name).Select(entry => entry.Key).FirstOrDefault() is { } parameter)
             {
                 throw new InvalidOperationException($"The adapter '{name}' trains {parameter} of the model itself, which serves all samples of a batch alike.");
             }
@@ -228,7 +228,8 @@ public sealed partial class AdaptedModel
             stack.Delete(adapterName);
         }
 
-        trained.Delete(adapterName);
+        swapped.Delete(adapterName);
+        RemoveProjections(adapterName);
         adapters.RemoveAll(adapter => adapter.Key == adapterName);
         active = [.. active.Where(name => name != adapterName)];
     }

@@ -11,7 +11,7 @@ namespace DoraSharp;
 public sealed partial class AdaptedModel : IDisposable
 {
     private readonly Installation installation;
-    private readonly SwappedParameters trained = new();
+    private readonly SwappedParameters swapped = new();
     private readonly InjectionOptions injection;
     private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
     private string[] active = [];
@@ -22,7 +22,7 @@ public sealed partial class AdaptedModel : IDisposable
         Model = model;
         this.injection = injection;
         installation = new Installation(model);
-        installation.OnRemoval(trained.Dispose);
+        installation.OnRemoval(swapped.Dispose);
     }
 
     /// <summary>The adapted model.</summary>
@@ -56,8 +56,12 @@ public sealed partial class AdaptedModel : IDisposable
 
     internal IReadOnlyList<InstalledLayer> InstalledLayers => installation.Layers;
 
+    internal SwappedParameters Swapped => swapped;
+
+    internal VeraProjections? ProjectionsOf(string adapterName) => Find(adapterName).Projections;
+
     /// <summary>An adapter's tensors as its file has them.</summary>
-    internal IEnumerable<PeftTensor> TensorsOf(string adapterName) => new AdapterTensors(installation.Layers, trained, adapterName).ToFile();
+    internal IEnumerable<PeftTensor> TensorsOf(string adapterName) => new AdapterTensors(this, adapterName).ToFile();
 
     /// <summary>True while the adapters of one layer or more are folded into its base weight.</summary>
     public bool IsMerged => !unloaded && installation.Layers.Any(layer => layer.Stack.IsMerged);
@@ -74,7 +78,7 @@ public sealed partial class AdaptedModel : IDisposable
 
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
     public IEnumerable<Parameter> TrainableParameters() =>
-        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad).Concat(trained.Training());
+        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad).Concat(swapped.Training());
 
     /// <summary>Adapts a model with an adapter that was trained before, here or by PEFT.</summary>
     /// <param name="model">A model with the layers that the adapter was trained on.</param>
@@ -129,7 +133,7 @@ public sealed partial class AdaptedModel : IDisposable
                 $"Use {nameof(HotSwap)}, or take the model's adapters out (Unload) and use {nameof(AdaptedModel)}.{nameof(Load)}(model, folder).");
         }
 
-        LoadedTensors loaded = new AdapterTensors(installation.Layers, trained, adapterName).CopyFrom(file, injection.AllowMismatchedTensors);
+        LoadedTensors loaded = new AdapterTensors(this, adapterName).CopyFrom(file, injection.AllowMismatchedTensors);
         Replace(adapterName, adapter with { Metadata = file.Metadata, Report = adapter.Report with { File = loaded } });
     }
 
@@ -194,7 +198,7 @@ public sealed partial class AdaptedModel : IDisposable
             stack.ForgetOriginal();
         }
 
-        trained.Keep();
+        swapped.Keep();
         Unload();
     }
 
@@ -222,12 +226,23 @@ public sealed partial class AdaptedModel : IDisposable
     public void Dispose() => Unload();
 
     /// <summary>Adds an adapter by a plan that was made for it; it is not active unless it is the first.</summary>
-    internal InjectionReport Add(string name, AdapterOptions options, InjectionPlan plan, PeftMetadata? metadata = null)
+    internal InjectionReport Add(string name, InjectionPlan plan, PeftMetadata? metadata = null)
     {
         RefuseAdding(name);
         RouteChoice[] routes = RouteChoice.For(Model, plan.Sites, injection);
-        installation.Add(name, plan.Sites, routes, (layer, site) => layer.Stack.Add(name, (LoraOptions)site.Options, DataOf(layer), !injection.BaseIsAdjusted));
-        adapters.Add(new(name, new(options, MakeReport(name, plan), metadata ?? new())));
+        VeraProjections? projections = plan.SavedOptions is VeraOptions vera ? AddProjections(name, vera, plan.Sites) : null;
+        try
+        {
+            installation.Add(name, plan.Sites, routes, (layer, site) => AddTo(layer, site, name, projections));
+        }
+        catch
+        {
+            RemoveProjections(name);
+            throw;
+        }
+
+        swapped.Add(name, plan.Trained);
+        adapters.Add(new(name, new(plan.SavedOptions, MakeReport(name, plan), metadata ?? new(), projections)));
         if (adapters.Count == 1)
         {
             Activate(name);
@@ -255,12 +270,12 @@ public sealed partial class AdaptedModel : IDisposable
 
     private void AddFrom(string name, PeftFolder file)
     {
-        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection);
+        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection, name) with { SavedOptions = file.Options };
         RefuseRanksAboveTheFiles(plan.Sites, file);
-        Add(name, file.Options, plan, file.Metadata);
+        Add(name, plan, file.Metadata);
         try
         {
-            LoadedTensors loaded = new AdapterTensors(installation.Layers, trained, name).CopyFrom(file, injection.AllowMismatchedTensors);
+            LoadedTensors loaded = new AdapterTensors(this, name).CopyFrom(file, injection.AllowMismatchedTensors);
             CheckReach();
             InstalledAdapter adapter = Find(name);
             Replace(name, adapter with { Report = adapter.Report with { File = loaded } });
@@ -271,6 +286,55 @@ public sealed partial class AdaptedModel : IDisposable
             throw;
         }
     }
+
+    private void AddTo(InstalledLayer layer, PlannedSite site, string name, VeraProjections? projections)
+    {
+        AdapterStack stack = layer.Stack;
+        stack.RefuseAdding(name);
+        Adapter? source = site.TiedTo is { } path ? installation.Layers.First(other => other.Site.Node.Path == path).Stack[name] : null;
+        switch (site)
+        {
+            case { Tokens: { } tokens }:
+                stack.Attach(name, new TokenAdapter(site.Options, tokens, stack.Weight, stack.Geometry, source as TokenAdapter));
+                break;
+            case { Options: VeraOptions vera }:
+                stack.Attach(name, new VeraAdapter(vera, stack.Weight, stack.Geometry, projections!));
+                break;
+            case { Options: LoraOptions lora } when source is LoraAdapter embedding:
+                if (lora.UseDora)
+                {
+                    throw new NotSupportedException($"{site.Path} shares the weight of {site.TiedTo}; DoRA's magnitudes of the two differ, so {nameof(LoraOptions.EnsureWeightTying)} cannot hold. Use LoRA, or leave one of the two out.");
+                }
+
+                stack.Attach(name, new TiedLoraAdapter(embedding, stack.Geometry));
+                break;
+            default:
+                stack.Add(name, (LoraOptions)site.Options, DataOf(layer), !injection.BaseIsAdjusted);
+                break;
+        }
+    }
+
+    // The projections are as wide as the widest layer that they serve.
+    private VeraProjections AddProjections(string name, VeraOptions options, IReadOnlyList<PlannedSite> sites)
+    {
+        (long Outputs, long Inputs)[] shapes = [.. sites.Select(site => LayerKinds.MatrixShape(site.Layer))];
+        Parameter first = sites[0].Layer.parameters().First();
+        VeraProjections projections = new(options, shapes.Max(shape => shape.Inputs), shapes.Max(shape => shape.Outputs), Adapter.ParameterType(first.dtype), first.device);
+        ModuleInternals.Children(Model).Add(NameOfProjections(name), projections);
+        installation.OnRemoval(() => RemoveProjections(name));
+        return projections;
+    }
+
+    private void RemoveProjections(string name)
+    {
+        if (ModuleInternals.Children(Model).TryGetValue(NameOfProjections(name), out nn.Module? projections))
+        {
+            ModuleInternals.Children(Model).Remove(NameOfProjections(name));
+            projections.Dispose();
+        }
+    }
+
+    private static string NameOfProjections(string adapterName) => $"vera_projections_{adapterName}";
 
     private Tensor? DataOf(InstalledLayer layer)
     {

@@ -20,17 +20,17 @@ public static class AdapterInjector
     /// <exception cref="ArgumentException">A target matches nothing, or something that is no linear layer.</exception>
     /// <exception cref="InvalidOperationException">The model is adapted already, a layer has no route, or the probe did not reach one.</exception>
     /// <exception cref="NotSupportedException">A layer's dtype cannot be adapted.</exception>
-    public static AdaptedModel Inject(nn.Module model, LoraOptions options, InjectionOptions? injection = null)
+    public static AdaptedModel Inject(nn.Module model, AdapterOptions options, InjectionOptions? injection = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         injection ??= new();
         InjectionPlan.RefuseAdapted(model);
-        InjectionPlan plan = InjectionPlan.Make(model, options, injection);
+        InjectionPlan plan = InjectionPlan.Make(model, options, injection, injection.AdapterName);
         AdaptedModel adapted = new(model, injection);
         try
         {
-            adapted.Add(injection.AdapterName, options, plan);
+            adapted.Add(injection.AdapterName, plan);
             adapted.CheckReach();
             return adapted;
         }

@@ -10,9 +10,9 @@ internal sealed class AdapterTensors
     private readonly Dictionary<string, (Tensor Tensor, long[] Shape)> tensors = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Tensor> baseWeights = new(StringComparer.Ordinal);
 
-    public AdapterTensors(IReadOnlyList<InstalledLayer> layers, SwappedParameters trained, string adapterName)
+    public AdapterTensors(AdaptedModel model, string adapterName)
     {
-        foreach (InstalledLayer layer in layers)
+        foreach (InstalledLayer layer in model.InstalledLayers)
         {
             if (layer.Stack.Find(adapterName) is not { } adapter)
             {
@@ -26,11 +26,20 @@ internal sealed class AdapterTensors
             }
         }
 
-        foreach ((string name, Tensor values) in trained.Of(adapterName))
+        foreach ((string name, Tensor values) in model.Swapped.Of(adapterName))
         {
             tensors.Add(name, (values, values.shape));
         }
+
+        if (model.ProjectionsOf(adapterName) is { } projections && ((VeraOptions)model.OptionsOf(adapterName)).SaveProjection)
+        {
+            tensors.Add(VeraProjections.NameOfA, (projections.A, projections.A.shape));
+            tensors.Add(VeraProjections.NameOfB, (projections.B, projections.B.shape));
+        }
     }
+
+    /// <summary>The tensors by their names, with their shapes in a file.</summary>
+    public IEnumerable<(string Name, Tensor Tensor, long[] Shape)> Entries => tensors.Select(static entry => (entry.Key, entry.Value.Tensor, entry.Value.Shape));
 
     /// <summary>The tensors of a file, in model order. Those whose shape differs in files are new handles.</summary>
     public IEnumerable<PeftTensor> ToFile()

@@ -39,7 +39,15 @@ public sealed record InjectionOptions
             : throw new ArgumentOutOfRangeException(nameof(SealedRoute), value, "A sealed field can be adapted by a hook or by weight substitution.");
     }
 
-    /// <summary>Accept entries of <see cref="AdapterOptions.TargetModules"/> that match nothing as long as another entry matches, as PEFT does.</summary>
+    /// <summary>The architecture's name in transformers, such as <c>llama</c>: by it <see cref="TargetModules.ModelDefault"/> is found, and old names of experts.</summary>
+    /// <value><see langword="null"/> by default: not known.</value>
+    public string? ModelType { get; init; }
+
+    /// <summary>
+    /// Accept entries of <see cref="AdapterOptions.TargetModules"/>, <see cref="LoraOptions.TargetParameters"/>,
+    /// <see cref="AdapterOptions.ModulesToSave"/> and <see cref="LoraOptions.TrainableTokens"/> that match nothing as long as
+    /// another entry matches, as PEFT does. They stand in the report.
+    /// </summary>
     /// <value><see langword="false"/> by default: such an entry is an error.</value>
     public bool AllowUnmatchedTargets { get; init; }
 

@@ -1,31 +1,59 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
 /// <summary>What an injection is going to do.</summary>
-/// <param name="Sites">The layers to adapt, in model order.</param>
-/// <param name="LeftAlone">The paths of the other linear layers.</param>
+/// <param name="Sites">The layers and parameters to adapt, in model order.</param>
+/// <param name="Trained">Parameters of the model itself that train: the module, the name there, the name in files.</param>
+/// <param name="LeftAlone">The paths of the linear layers that are not adapted.</param>
 /// <param name="Unmatched">Entries of the options that matched nothing.</param>
-internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnlyList<string> LeftAlone, IReadOnlyList<string> Unmatched)
+/// <param name="SavedOptions">The options as a file gives them.</param>
+internal sealed record InjectionPlan(
+    IReadOnlyList<PlannedSite> Sites,
+    IReadOnlyList<(nn.Module Owner, string Name, string FileName)> Trained,
+    IReadOnlyList<string> LeftAlone,
+    IReadOnlyList<string> Unmatched,
+    AdapterOptions SavedOptions)
 {
     /// <summary>Makes the plan without touching the model.</summary>
-    /// <exception cref="ArgumentException">A target matches nothing, or something that is no linear layer.</exception>
-    /// <exception cref="InvalidOperationException">The model is adapted already.</exception>
-    public static InjectionPlan Make(nn.Module model, LoraOptions options, InjectionOptions injection)
+    /// <param name="model">The model, adapted or not.</param>
+    /// <param name="options">What to adapt.</param>
+    /// <param name="injection">How to go about it.</param>
+    /// <param name="adapterName">The adapter's name.</param>
+    /// <exception cref="ArgumentException">A target matches nothing, or something that cannot be adapted.</exception>
+    public static InjectionPlan Make(nn.Module model, AdapterOptions options, InjectionOptions injection, string adapterName)
     {
         if (LayerKinds.Of(model) != LayerKind.None)
         {
-            throw new ArgumentException($"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}, {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
+            throw new ArgumentException(
+                $"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}, {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
         }
 
         ModuleTree tree = ModuleTree.Of(model);
-        TargetCandidate[] candidates = [.. tree.Nodes.Select(node => new TargetCandidate(node.Path, node.Module.GetType().Name, LayerKinds.Of(node.Module) is not LayerKind.None and not LayerKind.MultiheadAttention))];
-        TargetMatch match = TargetMatcher.Match(candidates, options, injection.AllowUnmatchedTargets);
+        TargetMatch match = TargetMatcher.Match(ModelDescriber.Describe(model, tree, injection), AsLora(options), injection.AllowUnmatchedTargets, adapterName);
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
-        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, match.Sites.Select(site => nodes[site.Key].Module));
-        PlannedSite[] sites = [.. match.Sites.Select(site => new PlannedSite(nodes[site.Key], null, site.Key, site.Value, slots[nodes[site.Key].Module]))];
-        string[] leftAlone = [.. candidates.Where(module => module.IsLinear).Select(module => module.Path).Except(sites.Select(site => site.Node.Path), StringComparer.Ordinal)];
-        return new(sites, leftAlone, match.Unmatched);
+        nodes[""] = new("", "", model, model, null);
+        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(
+            model, tree, match.Sites.Select(site => site.Path).Concat(match.TrainableTokens.Select(tokens => tokens.Path)).Distinct().Select(path => nodes[path].Module));
+        PlannedSite[] sites =
+        [
+            .. match.Sites.Select(site => new PlannedSite(
+                nodes[site.Path], site.Parameter, site.DiskPath, options is LoraOptions ? site.Options : options, slots[nodes[site.Path].Module]) { TiedTo = site.TiedTo }),
+            .. match.TrainableTokens.Select(tokens => new PlannedSite(
+                nodes[tokens.Path], null, tokens.Path, options, slots[nodes[tokens.Path].Module]) { Tokens = tokens.Indices, TiedTo = tokens.TiedTo }),
+        ];
+        string[] leftAlone =
+        [
+            .. tree.Nodes.Where(node => LayerKinds.Of(node.Module) is LayerKind.Linear or LayerKind.TransposedLinear).Select(node => node.Path)
+                .Except(sites.Select(site => site.Node.Path), StringComparer.Ordinal),
+        ];
+        return new(
+            sites,
+            [.. SavedModules(match, nodes), .. Biases(match, nodes)],
+            leftAlone,
+            [.. match.Unmatched.Select(entry => entry.ToString())],
+            options is LoraOptions lora ? lora with { FanInFanOut = match.RewrittenOptions.FanInFanOut } : options);
     }
 
     /// <summary>Throws if the model has adapters already.</summary>
@@ -37,6 +65,45 @@ internal sealed record InjectionPlan(IReadOnlyList<PlannedSite> Sites, IReadOnly
             throw new InvalidOperationException(
                 "The model is adapted already. Add further adapters by its AdaptedModel, or take its adapters out first: Unload or MergeAndUnload on its " +
                 "AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
+        }
+    }
+
+    private static LoraOptions AsLora(AdapterOptions options) => options as LoraOptions ?? new LoraOptions
+    {
+        Rank = options.Rank,
+        TargetModules = options.TargetModules,
+        ExcludeModules = options.ExcludeModules,
+        TaskType = options.TaskType,
+        LayersToTransform = options.LayersToTransform,
+        LayersPattern = options.LayersPattern,
+        Bias = options.Bias,
+        ModulesToSave = options.ModulesToSave,
+        FanInFanOut = options.FanInFanOut,
+    };
+
+    private static IEnumerable<(nn.Module Owner, string Name, string FileName)> SavedModules(TargetMatch match, Dictionary<string, ModuleNode> nodes)
+    {
+        HashSet<string> seen = new(StringComparer.Ordinal);
+        foreach (ModuleNode node in match.ModulesToSave.SelectMany(path => nodes.Values.Where(node => node.Path == path || node.Path.StartsWith(path + ".", StringComparison.Ordinal))))
+        {
+            foreach ((string name, Parameter _) in node.Module.named_parameters(recurse: false))
+            {
+                if (seen.Add($"{node.Path}.{name}"))
+                {
+                    yield return (node.Module, name, $"{node.Path}.{name}");
+                }
+            }
+        }
+    }
+
+    private static IEnumerable<(nn.Module Owner, string Name, string FileName)> Biases(TargetMatch match, Dictionary<string, ModuleNode> nodes)
+    {
+        HashSet<string> adapted = [.. match.Sites.Select(site => site.Path)];
+        foreach (string bias in match.TrainedBiases)
+        {
+            int dot = bias.LastIndexOf('.');
+            (string path, string name) = dot < 0 ? ("", bias) : (bias[..dot], bias[(dot + 1)..]);
+            yield return (nodes[path].Module, name, adapted.Contains(path) ? $"{path}.base_layer.{name}" : bias);
         }
     }
 }

@@ -10,6 +10,12 @@ namespace DoraSharp;
 /// <param name="Slots">Everything that holds the layer.</param>
 internal sealed record PlannedSite(ModuleNode Node, string? ParameterName, string DiskPath, AdapterOptions Options, IReadOnlyList<ModuleSlot> Slots)
 {
+    /// <summary>The rows that train, where the site is an embedding of which only those do.</summary>
+    public IReadOnlyList<int>? Tokens { get; init; }
+
+    /// <summary>The path of the embedding whose adapter is used here as well, since both weights are one.</summary>
+    public string? TiedTo { get; init; }
+
     /// <summary>The layer.</summary>
     public nn.Module Layer => Node.Module;
 

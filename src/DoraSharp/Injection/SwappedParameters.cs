@@ -70,6 +70,10 @@ internal sealed class SwappedParameters : IDisposable
     public IEnumerable<KeyValuePair<string, Tensor>> Of(string adapterName) =>
         entries.Where(entry => entry.Has(adapterName)).Select(entry => KeyValuePair.Create(entry.FileNameOf(adapterName), entry.ValuesOf(adapterName)));
 
+    /// <summary>Whether a name in files is that of a normalisation layer's parameter.</summary>
+    public bool IsOfNormalisation(string fileName) =>
+        entries.Exists(entry => entry.Owner.GetType().Name.Contains("Norm", StringComparison.Ordinal) && entry.IsNamed(fileName));
+
     /// <summary>The parameters that train now.</summary>
     public IEnumerable<Parameter> Training() => entries.Where(entry => entry.IsShown).Select(entry => entry.Live);
 
@@ -106,6 +110,8 @@ internal sealed class SwappedParameters : IDisposable
         public bool IsUnused => adapters.Count == 0;
 
         public bool Has(string adapterName) => adapters.ContainsKey(adapterName);
+
+        public bool IsNamed(string fileName) => adapters.Values.Any(entry => entry.FileName == fileName);
 
         public string FileNameOf(string adapterName) => adapters[adapterName].FileName;
 

@@ -28,6 +28,11 @@ internal static class LayerKinds
         ? new AdaptedLinear(linear, options, ownsBase: true)
         : new AdaptedLayer((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true);
 
+    /// <summary>The shape [out, in] of a layer's weight seen as a matrix.</summary>
+    public static (long Outputs, long Inputs) MatrixShape(nn.Module layer) => layer.get_parameter("weight") is { } weight
+        ? (layer is TransposedLinear or Embedding ? WeightLayout.Transposed : WeightLayout.RowMajor).MatrixShape(weight.shape)
+        : throw new NotSupportedException($"A {layer.GetType().Name} has no weight of its own.");
+
     /// <summary>An empty stack for a layer with one weight.</summary>
     /// <param name="layer">The layer.</param>
     /// <param name="options">Those of the first adapter.</param>

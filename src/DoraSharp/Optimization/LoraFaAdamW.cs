@@ -117,7 +117,7 @@ public sealed class LoraFaAdamW : AdamW
                from name in layer.Value.Active
                let adapter = layer.Value[name] as LoraAdapter
                where adapter is { B.requires_grad: true }
-               select new FactorPair(layer.Key, adapter.A, adapter.B, adapter.Options.Scaling),
+               select new FactorPair(layer.Key, adapter.A, adapter.B, adapter.Scaling),
         ];
     }
 

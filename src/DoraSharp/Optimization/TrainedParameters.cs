@@ -9,16 +9,13 @@ internal static class TrainedParameters
     public static IEnumerable<NamedParameter> Of(AdaptedModel model)
     {
         HashSet<Parameter> seen = new(ReferenceEqualityComparer.Instance);
-        foreach ((string path, AdapterStack stack) in model.Layers)
+        foreach (string adapter in model.ActiveAdapters)
         {
-            foreach (string adapter in stack.Active)
+            foreach ((string name, TorchSharp.torch.Tensor tensor, long[] shape) in new AdapterTensors(model, adapter).Entries)
             {
-                foreach ((string part, Parameter parameter) in stack[adapter].FileTensors)
+                if (tensor is Parameter { requires_grad: true } parameter && seen.Add(parameter))
                 {
-                    if (parameter.requires_grad && seen.Add(parameter))
-                    {
-                        yield return new($"{path}.{part}", parameter, parameter.shape.Length);
-                    }
+                    yield return new(name, parameter, shape.Length, model.Swapped.IsOfNormalisation(name));
                 }
             }
         }

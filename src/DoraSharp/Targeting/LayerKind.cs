@@ -1,32 +1,32 @@
 namespace DoraSharp;
 
-/// <summary>The kinds of layers that can be adapted, by the names that PEFT's users know.</summary>
+/// <summary>The kinds of layers that adapters can be put on.</summary>
 public enum LayerKind
 {
-    /// <summary>None of them.</summary>
+    /// <summary>None: the module cannot be adapted.</summary>
     None,
 
     /// <summary>A linear layer, weight [out, in].</summary>
     Linear,
 
-    /// <summary>GPT-2's linear layer with a transposed weight [in, out]: <see cref="TransposedLinear"/>, transformers' <c>Conv1D</c>.</summary>
+    /// <summary>A linear layer whose weight is stored [in, out]: GPT-2's <c>Conv1D</c>.</summary>
     TransposedLinear,
 
     /// <summary>An embedding, weight [rows, dimension].</summary>
     Embedding,
 
-    /// <summary>A convolution over one dimension.</summary>
+    /// <summary>A convolution over one dimension, weight [out, in/groups, k].</summary>
     Conv1d,
 
-    /// <summary>A convolution over two dimensions.</summary>
+    /// <summary>A convolution over two dimensions, weight [out, in/groups, k, k].</summary>
     Conv2d,
 
-    /// <summary>A convolution over three dimensions.</summary>
+    /// <summary>A convolution over three dimensions, weight [out, in/groups, k, k, k].</summary>
     Conv3d,
 
-    /// <summary>Multi-head attention: its input and output projections.</summary>
+    /// <summary>Attention with several heads: its input projections, which it holds itself.</summary>
     MultiheadAttention,
 
-    /// <summary>A bare parameter of a module: mixture-of-experts weights.</summary>
+    /// <summary>A parameter by itself: a matrix [out, in], or one per expert [experts, out, in].</summary>
     Parameter,
 }

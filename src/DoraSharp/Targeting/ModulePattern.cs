@@ -1,44 +1,69 @@
-using System.Text.RegularExpressions;
-
 namespace DoraSharp;
 
-/// <summary>A pattern that a user or an adapter file gives, with a time limit: a file is not trusted to hold a tame one.</summary>
+/// <summary>A regular expression over module paths that a user or an adapter file gives, put together as PEFT does.</summary>
 internal sealed class ModulePattern
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(1);
     private readonly string pattern;
-    private readonly Regex regex;
+    private readonly PythonPattern regex;
 
-    private ModulePattern(string pattern, string anchored)
+    private ModulePattern(string pattern, string text)
     {
         this.pattern = pattern;
         try
         {
-            regex = new Regex(anchored, RegexOptions.CultureInvariant, Limit);
+            regex = PythonPattern.Parse(text);
         }
-        catch (ArgumentException e)
+        catch (PatternSyntaxException e)
         {
-            throw new ArgumentException($"'{pattern}' is no valid regular expression: {e.Message} A list of names needs brackets: [\"{pattern}\"].", nameof(pattern), e);
+            throw new TargetingException(
+                TargetingError.InvalidRegex,
+                $"'{pattern}' is no valid regular expression of Python's: {e.Message}" + (text == pattern ? "" : $" of '{text}'") +
+                $". A list of names needs brackets: [\"{pattern}\"].",
+                e);
         }
     }
 
     /// <summary>A pattern that must match a whole path.</summary>
-    public static ModulePattern FullMatch(string pattern) => new(pattern, $@"\A(?:{pattern})\z");
+    /// <exception cref="TargetingException">It is no regular expression.</exception>
+    public static ModulePattern Whole(string pattern) => new(pattern, pattern);
 
-    /// <summary>A key of a rank or alpha pattern: PEFT's <c>(.*\.)?(key)$</c>, matched from the path's start.</summary>
-    public static ModulePattern Key(string key) => new(key, $@"\A(?:.*\.)?(?:{key})\z");
+    /// <summary>A key of a rank or alpha pattern, which must reach the path's end.</summary>
+    /// <inheritdoc cref="Whole"/>
+    public static ModulePattern Key(string key) => new(key, $@"(.*\.)?({key})$");
 
-    /// <summary>Whether the pattern matches a path.</summary>
-    /// <exception cref="ArgumentException">The pattern takes too long.</exception>
-    public bool IsMatch(string path)
+    /// <summary>An entry of the modules to save, with everything inside them.</summary>
+    /// <inheritdoc cref="Whole"/>
+    public static ModulePattern Saved(string entry) => new(entry, $@"(^|.*\.){entry}($|\..*)");
+
+    /// <summary>A name before a layer's index.</summary>
+    /// <inheritdoc cref="Whole"/>
+    public static ModulePattern Layer(string name) => new(name, $@"(?:^|.*?\.){name}\.(\d+)\.");
+
+    /// <summary>Any name before a layer's index, but not at the path's start.</summary>
+    public static ModulePattern AnyLayer() => new("", @".*?\.[^.]*\.(\d+)\.");
+
+    /// <summary>Whether the pattern matches the whole path.</summary>
+    /// <exception cref="TargetingException">The pattern takes too many steps.</exception>
+    public bool MatchesAll(string path) => Tamely(path, regex.MatchesAll);
+
+    /// <summary>Whether the path begins with a match.</summary>
+    /// <inheritdoc cref="MatchesAll"/>
+    public bool MatchesStart(string path) => Tamely(path, regex.MatchesStart);
+
+    /// <summary>The first group of a match at the path's start; <see langword="null"/> where nothing matches.</summary>
+    /// <inheritdoc cref="MatchesAll"/>
+    public string? FirstGroup(string path) => Tamely(path, regex.FirstGroup);
+
+    private T Tamely<T>(string path, Func<string, T> match)
     {
         try
         {
-            return regex.IsMatch(path);
+            return match(path);
         }
-        catch (RegexMatchTimeoutException e)
+        catch (PatternCostException e)
         {
-            throw new ArgumentException($"The pattern '{pattern}' takes more than {Limit.TotalSeconds} s on the path {path}; write it without nested repetitions.", nameof(path), e);
+            throw new TargetingException(
+                TargetingError.InvalidRegex, $"The pattern '{pattern}' cannot be matched against {path}: {e.Message}; write it without nested repetitions.", e);
         }
     }
 }

@@ -1,142 +1,107 @@
 namespace DoraSharp;
 
 /// <summary>
-/// PEFT's matching rules as a pure function from a module tree and options to sites. A list's entry equals the path
-/// or is what follows one of its dots; a pattern matches the whole path; exclusions come first; the first rank or
-/// alpha pattern that matches decides.
+/// PEFT's matching rules as a pure function from a model's description and options to sites. A list's entry equals the path
+/// or is what follows one of its dots; a pattern matches the whole path; exclusions come first; the first rank or alpha
+/// pattern that matches decides.
 /// </summary>
 internal static class TargetMatcher
 {
-    /// <summary>Names that a language model's output head commonly has; all-linear leaves these out, as PEFT does the output embedding.</summary>
-    private static readonly string[] OutputHeads = ["lm_head", "embed_out"];
-
-    /// <summary>Matches, or throws with near misses where an entry of the targets matches nothing.</summary>
-    /// <param name="modules">The model's modules in order.</param>
+    /// <summary>Matches.</summary>
+    /// <param name="model">What the model consists of.</param>
     /// <param name="options">The options.</param>
-    /// <param name="allowUnmatched">Accept entries that match nothing as long as another matches.</param>
-    /// <exception cref="ArgumentException">Nothing matches, an entry matches nothing, or a match is no layer that can be adapted.</exception>
-    public static TargetMatch Match(IReadOnlyList<TargetCandidate> modules, LoraOptions options, bool allowUnmatched)
+    /// <param name="allowUnmatched">Accept, and report, entries that mean nothing as long as another one does.</param>
+    /// <param name="adapterName">The adapter's name.</param>
+    /// <exception cref="TargetingException">The options do not fit the model; the message says where and what to do.</exception>
+    public static TargetMatch Match(ModelDescription model, LoraOptions options, bool allowUnmatched, string adapterName = AdapterName.Default)
     {
-        Func<string, bool> targets = Selector(options.TargetModules);
-        Func<string, bool> excludes = options.ExcludeModules is { } excluded ? Selector(excluded) : static _ => false;
-        KeyPattern<int>[] ranks = [.. options.RankPattern.Select(p => new KeyPattern<int>(p.Key, p.Value))];
-        KeyPattern<double>[] alphas = [.. options.AlphaPattern.Select(p => new KeyPattern<double>(p.Key, p.Value))];
-
-        List<KeyValuePair<string, LoraOptions>> sites = [];
-        foreach (TargetCandidate module in modules)
+        PreparedTargets targets = TargetPreparation.Prepare(model, options);
+        SitePlanner planner = new(model, targets.Options);
+        (List<TargetSite> sites, int excluded, int unmatched) = FindModules(model, targets, planner);
+        sites.AddRange(TargetParameterMatcher.Find(model, targets.Options, [.. sites], planner));
+        if (sites.Count == 0)
         {
-            if (excludes(module.Path) || !(options.TargetModules.IsAllLinear ? IsHiddenLinear(module) : targets(module.Path)))
+            throw NoMatchMessage.Nothing(model, options, targets.Options, excluded, unmatched);
+        }
+
+        sites = InModelOrder(model, sites);
+        IReadOnlyList<string> saved = SavedModules.Find(model, targets, adapterName, sites, planner.BeyondPeft);
+        IReadOnlyList<TokenSite> tokens = TrainableTokenMatcher.Find(model, targets.Options, saved);
+        (string FullName, ParameterDescription Parameter)[] biases = [.. TrainedBiases.Find(model, targets.Options, sites, saved)];
+        UnmatchedEntries entries = new(model, options, targets);
+        TargetMatch match = new()
+        {
+            Sites = sites,
+            ModulesToSave = saved,
+            TrainableTokens = tokens,
+            TrainedBiases = [.. biases.Select(static bias => bias.FullName)],
+            Unmatched = entries.Find(sites, saved, planner),
+            BeyondPeft = planner.BeyondPeft,
+            RewrittenOptions = targets.Options with { FanInFanOut = FanInFanOut(sites, options.FanInFanOut) },
+            TrainableParameterCount =
+                sites.Sum(static site => site.Tensors.Values.Sum(static shape => shape.Aggregate(1L, static (product, length) => product * length))) +
+                saved.Except(targets.TiedSaves).Sum(path => model.ParametersOf(model.Under(path)).Sum(static found => found.Parameter.Count)) +
+                tokens.Where(static site => site.TiedTo is null).Sum(static site => site.Indices.Count * site.Dimension) +
+                biases.Sum(static bias => bias.Parameter.Count),
+        };
+        if (!allowUnmatched && entries.Refusable(match).ToArray() is { Length: > 0 } missed)
+        {
+            throw NoMatchMessage.Entries(model, missed);
+        }
+
+        return match;
+    }
+
+    private static (List<TargetSite> Sites, int Excluded, int Unmatched) FindModules(ModelDescription model, PreparedTargets targets, SitePlanner planner)
+    {
+        ModuleSelector selector = new(targets.Options, targets.ExactPaths);
+        List<TargetSite> sites = [];
+        int excluded = 0;
+        int unmatched = 0;
+        foreach (ModuleDescription module in model.Modules)
+        {
+            if (targets.TiedTargets.Contains(module.Path))
             {
                 continue;
             }
 
-            if (!module.IsLinear)
+            switch (selector.Select(module.Path))
             {
-                throw new ArgumentException(
-                    $"TargetModules {options.TargetModules} matches {module.Path}, a {module.TypeName}; only linear layers can be adapted. " +
-                    "Name the linear layers inside it, or leave it out with ExcludeModules.");
+                case Selection.Excluded:
+                    excluded++;
+                    break;
+                case Selection.Unmatched:
+                    unmatched++;
+                    break;
+
+                // The output projection of an adapted attention is adapted with it, once.
+                case Selection.Matched when !sites.Exists(site => site.Path == module.Path):
+                    sites.AddRange(planner.OfModule(module));
+                    break;
             }
-
-            LoraOptions resolved = options with
-            {
-                Rank = First(ranks, module.Path, options.Rank),
-                Alpha = First(alphas, module.Path, options.Alpha),
-                RankPattern = [],
-                AlphaPattern = [],
-            };
-            sites.Add(new(module.Path, resolved));
         }
 
-        List<string> missed = [.. options.TargetModules.Names.Where(name => !modules.Any(m => IsNamed(m.Path, name)))];
-        if (sites.Count == 0 || (missed.Count > 0 && !allowUnmatched))
+        if (sites.Find(site => site.Path == model.InputEmbedding) is { } embedding)
         {
-            throw NoMatch(modules, options, missed, sites.Count);
+            sites.AddRange(targets.TiedTargets.Select(path => planner.Tied(path, embedding)));
         }
 
-        return new(sites, [
-            .. missed.Select(name => $"TargetModules: '{name}'"),
-            .. UnmatchedExclusions(modules, options.ExcludeModules),
-            .. ranks.Where(p => !p.Matched).Select(p => $"RankPattern: '{p.Key}'"),
-            .. alphas.Where(p => !p.Matched).Select(p => $"AlphaPattern: '{p.Key}'"),
-        ]);
+        return (sites, excluded, unmatched);
     }
 
-    /// <summary>Whether an entry of a list names a path: it equals the path, or a dot and the entry end it.</summary>
-    internal static bool IsNamed(string path, string entry) =>
-        path.EndsWith(entry, StringComparison.Ordinal) && (path.Length == entry.Length || path[^(entry.Length + 1)] == '.');
-
-    private static Func<string, bool> Selector(TargetModules modules)
+    private static List<TargetSite> InModelOrder(ModelDescription model, List<TargetSite> sites)
     {
-        if (modules.Pattern is null)
-        {
-            return path => modules.Names.Any(name => IsNamed(path, name));
-        }
+        Dictionary<string, int> order = model.Modules.Select(static (module, index) => (module.Path, index)).ToDictionary(StringComparer.Ordinal);
 
-        ModulePattern regex = ModulePattern.FullMatch(modules.Pattern);
-        return regex.IsMatch;
+        // The projections of an attention that are no modules stand where the attention stands.
+        return [.. sites.OrderBy(site => order.TryGetValue(site.Path, out int index) ? index : order[site.Path[..site.Path.LastIndexOf('.')]])];
     }
 
-    private static bool IsHiddenLinear(TargetCandidate module) =>
-        module.IsLinear && !OutputHeads.Any(head => IsNamed(module.Path, head));
-
-    private static T First<T>(KeyPattern<T>[] patterns, string path, T fallback)
+    // PEFT lets the last layer that has a layout decide what it saves.
+    private static bool FanInFanOut(IEnumerable<TargetSite> sites, bool given) => sites.Aggregate(given, static (value, site) => site.Kind switch
     {
-        KeyPattern<T>? pattern = Array.Find(patterns, p => p.MatchesAsRegex(path)) ?? Array.Find(patterns, p => p.Key == path);
-        if (pattern is null)
-        {
-            return fallback;
-        }
-
-        pattern.Matched = true;
-        return pattern.Value;
-    }
-
-    private static IEnumerable<string> UnmatchedExclusions(IReadOnlyList<TargetCandidate> modules, TargetModules? excluded)
-    {
-        if (excluded is null)
-        {
-            return [];
-        }
-
-        if (excluded.Pattern is { } pattern)
-        {
-            ModulePattern regex = ModulePattern.FullMatch(pattern);
-            return modules.Any(m => regex.IsMatch(m.Path)) ? [] : [$"ExcludeModules: '{pattern}'"];
-        }
-
-        return excluded.Names.Where(name => !modules.Any(m => IsNamed(m.Path, name))).Select(name => $"ExcludeModules: '{name}'");
-    }
-
-    private static ArgumentException NoMatch(IReadOnlyList<TargetCandidate> modules, LoraOptions options, List<string> missed, int matched)
-    {
-        string[] linears = [.. modules.Where(m => m.IsLinear).Select(m => m.Path)];
-        string what = options.TargetModules.Pattern is { } pattern
-            ? $"TargetModules '{pattern}' matches no module"
-            : missed.Count > 0
-                ? $"TargetModules {string.Join(", ", missed.Select(m => $"'{m}'"))} matches no module"
-                : $"TargetModules {options.TargetModules} leaves no module";
-        if (options.ExcludeModules is { } excluded && missed.Count == 0)
-        {
-            what += $" that ExcludeModules {excluded} does not exclude";
-        }
-
-        string near = linears.Length == 0
-            ? " The model has no registered linear layer: is a module assigned to its field after RegisterComponents() ran, or was RegisterComponents() never called?"
-            : $" Near misses: {string.Join(", ", NearMisses.Of(missed.Count > 0 ? missed : [options.TargetModules.ToString()], linears))}.";
-        string other = matched > 0 ? " Other entries match; set InjectionOptions.AllowUnmatchedTargets to accept that." : "";
-        return new ArgumentException($"{what}.{near}{other}");
-    }
-
-    private sealed class KeyPattern<T>(string key, T value)
-    {
-        private readonly ModulePattern regex = ModulePattern.Key(key);
-
-        public string Key => key;
-
-        public T Value => value;
-
-        public bool Matched { get; set; }
-
-        public bool MatchesAsRegex(string path) => regex.IsMatch(path);
-    }
+        LayerKind.TransposedLinear => true,
+        LayerKind.Linear => false,
+        _ => value,
+    });
 }

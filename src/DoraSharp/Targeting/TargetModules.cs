@@ -9,7 +9,7 @@ namespace DoraSharp;
 /// </summary>
 /// <remarks>
 /// <para>A list (<c>["q_proj", "v_proj"]</c>) matches a module whose path equals an entry or ends with <c>"." + entry</c>.</para>
-/// <para>A string (<c>@".*\.self_attn\.(q|v)_proj"</c>) is a regular expression that must match the whole path.</para>
+/// <para>A string (<c>@".*\.self_attn\.(q|v)_proj"</c>) is a regular expression, as Python reads it, that must match the whole path.</para>
 /// <para><see cref="AllLinear"/> matches every linear layer except the output head.</para>
 /// </remarks>
 [CollectionBuilder(typeof(TargetModules), nameof(Create))]
@@ -18,26 +18,27 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
     private const string AllLinearText = "all-linear";
     private readonly string[] names;
 
-    private TargetModules(string[] names, string? pattern)
+    private TargetModules(string[] names, string? pattern, bool isModelDefault = false)
     {
         this.names = names;
         Pattern = pattern;
+        IsModelDefault = isModelDefault;
     }
 
     /// <summary>Every linear layer except the output head. PEFT: <c>"all-linear"</c>.</summary>
     public static TargetModules AllLinear { get; } = new([], AllLinearText);
 
     /// <summary>What PEFT adapts by default in models of the model's type, such as <c>["q_proj", "v_proj"]</c> for <c>llama</c>. PEFT: <see langword="null"/>.</summary>
-    public static TargetModules ModelDefault { get; } = new([], null);
+    public static TargetModules ModelDefault { get; } = new([], null, isModelDefault: true);
 
-    /// <summary>No module: for adapters of parameters alone. PEFT: <c>[]</c>.</summary>
-    public static TargetModules None { get; } = new([], "");
+    /// <summary>No module, for options that name parameters alone (<see cref="LoraOptions.TargetParameters"/>). PEFT: <c>[]</c>.</summary>
+    public static TargetModules None { get; } = new([], null);
 
     /// <summary>True for <see cref="ModelDefault"/>.</summary>
-    public bool IsModelDefault => Pattern is null && names.Length == 0;
+    public bool IsModelDefault { get; }
 
     /// <summary>True for <see cref="None"/>.</summary>
-    public bool IsNone => Pattern is "";
+    public bool IsNone => Pattern is null && names.Length == 0 && !IsModelDefault;
 
     /// <summary>True for <see cref="AllLinear"/>.</summary>
     public bool IsAllLinear => Pattern is not null && Pattern.Equals(AllLinearText, StringComparison.OrdinalIgnoreCase);
@@ -49,33 +50,33 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
     public IReadOnlyList<string> Names => names;
 
     /// <summary>A list of names or path suffixes.</summary>
-    /// <param name="names">The names; none may be empty.</param>
-    /// <exception cref="ArgumentException">There is no name, or one is empty.</exception>
+    /// <param name="names">The names: literal text, nothing is trimmed. None of them gives <see cref="None"/>.</param>
+    /// <exception cref="ArgumentNullException">A name is missing.</exception>
     public static TargetModules Create(params ReadOnlySpan<string> names)
     {
-        if (names.Length == 0)
-        {
-            throw new ArgumentException("A list of target modules needs at least one name.", nameof(names));
-        }
-
         foreach (string name in names)
         {
-            ArgumentException.ThrowIfNullOrEmpty(name, nameof(names));
+            ArgumentNullException.ThrowIfNull(name, nameof(names));
         }
 
-        return new(names.ToArray(), null);
+        return names.Length == 0 ? None : new(names.ToArray(), null);
     }
 
     /// <summary>A regular expression that must match a module's whole path, or the text <c>all-linear</c>.</summary>
-    /// <param name="pattern">The pattern, in .NET's syntax.</param>
+    /// <param name="pattern">The pattern, in the syntax and with the meaning of Python's <c>re</c>.</param>
     /// <exception cref="ArgumentException"><paramref name="pattern"/> is empty or no regular expression.</exception>
     public static TargetModules FromPattern(string pattern)
     {
-        ArgumentException.ThrowIfNullOrEmpty(pattern);
+        ArgumentNullException.ThrowIfNull(pattern);
+        if (pattern.Length == 0)
+        {
+            throw new TargetingException(TargetingError.NothingRequested, "The pattern of modules is empty, so it matches none; name modules, or take TargetModules.AllLinear.");
+        }
+
         TargetModules result = new([], pattern);
         if (!result.IsAllLinear)
         {
-            _ = ModulePattern.FullMatch(pattern);
+            _ = ModulePattern.Whole(pattern);
         }
 
         return result;
@@ -91,7 +92,7 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
 
     /// <inheritdoc/>
     public bool Equals(TargetModules? other) =>
-        other is not null && Pattern == other.Pattern && names.AsSpan().SequenceEqual(other.names);
+        other is not null && Pattern == other.Pattern && IsModelDefault == other.IsModelDefault && names.AsSpan().SequenceEqual(other.names);
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => Equals(obj as TargetModules);

@@ -1,0 +1,84 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>Trains single rows of an embedding, which take the place of the base's: those of some tokens. PEFT: <c>trainable_token_indices</c>.</summary>
+/// <remarks>On an output head that shares the embedding's weight the same rows are used: the logits of these tokens.</remarks>
+public sealed class TokenAdapter : Adapter
+{
+    private const string NameOfRows = "trainable_tokens_delta";
+
+    private readonly AdapterOptions options;
+    private readonly long[] indices;
+    private readonly TokenAdapter? source;
+    private readonly bool rowsAreOutputs;
+
+    /// <summary>Makes an adapter whose rows start as the base's.</summary>
+    /// <param name="options">The options of the adapter that it is part of.</param>
+    /// <param name="indices">The tokens.</param>
+    /// <param name="weight">The embedding's weight, W [d, V], or a head's, W [V, d].</param>
+    /// <param name="geometry">How it is used.</param>
+    /// <param name="source">The adapter of the embedding whose rows are used here as well.</param>
+    internal TokenAdapter(AdapterOptions options, IReadOnlyList<int> indices, FrozenWeight weight, Geometry geometry, TokenAdapter? source)
+        : base(nameof(TokenAdapter))
+    {
+        this.options = options;
+        this.indices = [.. indices.Select(i => (long)i)];
+        this.source = source;
+        rowsAreOutputs = geometry.Kind != LayerKind.Embedding;
+        if (source is null)
+        {
+            using var noGrad = no_grad();
+            using Tensor index = Index(weight.Device);
+            using Tensor matrix = weight.Dense();
+            using Tensor rows = rowsAreOutputs ? matrix.index_select(0, index) : matrix.t().index_select(0, index);
+            register_parameter(NameOfRows, (Parameter)new Parameter(rows.to(ParameterType(weight.DType), copy: true)).DetachFromDisposeScope());
+        }
+    }
+
+    /// <inheritdoc/>
+    public override AdapterOptions Options => options;
+
+    /// <inheritdoc/>
+    public override ScalarType DType => Rows.dtype;
+
+    /// <summary>The trained rows, [tokens, d], in the order of the indices.</summary>
+    public Parameter Rows => source?.Rows ?? get_parameter(NameOfRows)!;
+
+    internal override IReadOnlyList<FileTensor> FileTensors => source is null ? [new($"token_adapter.{NameOfRows}", Rows, Rows.shape)] : [];
+
+    internal override Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold)
+    {
+        Tensor index = Index(y.device);
+        if (rowsAreOutputs)
+        {
+            Tensor logits = x.matmul(Rows.t());
+            return y.index_copy(1, index, fold.Bias is { } bias ? logits + bias.to(logits.dtype).index_select(0, index) : logits);
+        }
+
+        Tensor places = full([fold.Weight.Inputs], -1L, dtype: ScalarType.Int64, device: y.device);
+        places.index_copy_(0, index, arange(indices.Length, dtype: ScalarType.Int64, device: y.device));
+        Tensor place = places.index_select(0, x);
+        return where(place.ge(0).unsqueeze(1), Rows.index_select(0, place.clamp_min(0)), y);
+    }
+
+    internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
+    {
+        if (!rowsAreOutputs)
+        {
+            return v.index_copy(1, Index(v.device), Rows.to(v.dtype).t().narrow(0, firstRow, v.shape[0]));
+        }
+
+        long[] here = [.. Enumerable.Range(0, indices.Length).Where(i => indices[i] >= firstRow && indices[i] < firstRow + v.shape[0]).Select(i => (long)i)];
+        if (here.Length == 0)
+        {
+            return v;
+        }
+
+        Tensor at = tensor(here.Select(i => indices[i] - firstRow).ToArray(), device: v.device);
+        return v.index_copy(0, at, Rows.to(v.dtype).index_select(0, tensor(here, device: v.device)));
+    }
+
+    private Tensor Index(Device device) => tensor(indices, device: device);
+}
