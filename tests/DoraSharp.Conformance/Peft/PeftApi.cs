@@ -18,24 +18,36 @@ internal static class PeftApi
         AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name });
 
     /// <summary>Loads one more adapter beside the first.</summary>
-    public static void LoadFurther(AdaptedModel adapted, string folder, string name) => throw Missing("further adapters of a model");
+    public static void LoadFurther(AdaptedModel adapted, string folder, string name) =>
+        adapted.LoadAdapter(name, name == AdapterDescription.DefaultName ? folder : Path.Combine(folder, name));
 
     /// <summary>Makes adapters active, in this order.</summary>
-    public static void Activate(AdaptedModel adapted, params IReadOnlyList<string> names) => throw Missing("activation for a whole model");
+    public static void Activate(AdaptedModel adapted, params IReadOnlyList<string> names) => adapted.Activate(names);
 
-    public static IReadOnlyList<string> ActiveNames(AdaptedModel adapted) => throw Missing("the active adapters of a whole model");
+    public static IReadOnlyList<string> ActiveNames(AdaptedModel adapted) => adapted.ActiveAdapters;
 
     /// <summary>All adapters of the model.</summary>
-    public static IReadOnlyList<string> Names(AdaptedModel adapted) => throw Missing("the adapters of a whole model");
+    public static IReadOnlyList<string> Names(AdaptedModel adapted) => adapted.AdapterNames;
 
-    public static void Delete(AdaptedModel adapted, string name) => throw Missing("deletion from a whole model");
+    public static void Delete(AdaptedModel adapted, string name) => adapted.Delete(name);
 
     /// <summary>Saves an adapter; an adapter that is not named default goes to a subfolder of its name.</summary>
-    public static void Save(AdaptedModel adapted, string folder, string name) => adapted.Save(folder);
+    public static void Save(AdaptedModel adapted, string folder, string name) => adapted.Save(folder, adapterName: name);
 
     /// <summary>The trained parameters of an adapter, by their names in its file without PEFT's prefix.</summary>
-    public static IReadOnlyDictionary<string, Tensor> Parameters(AdaptedModel adapted, string name) =>
-        new AdapterTensors(adapted.InstalledLayers, name).ToFile().ToDictionary(static tensor => tensor.Name, static tensor => tensor.Value);
+    public static IReadOnlyDictionary<string, Tensor> Parameters(AdaptedModel adapted, string name)
+    {
+        Dictionary<string, Tensor> parameters = adapted.TensorsOf(name).ToDictionary(static tensor => tensor.Name, static tensor => tensor.Value);
+        foreach (InstalledLayer layer in adapted.InstalledLayers)
+        {
+            foreach (FileTensor tensor in layer.Stack.Find(name)?.FileTensors ?? [])
+            {
+                parameters[$"{layer.DiskPath}.{tensor.Part}"] = tensor.Value;
+            }
+        }
+
+        return parameters;
+    }
 
     /// <summary>The gradient of one of them, in the shape that it has in the file.</summary>
     public static Tensor? Gradient(AdaptedModel adapted, string name, string key, long[] shape) =>
@@ -51,7 +63,7 @@ internal static class PeftApi
 
     /// <summary>The rank and the scaling of an adapter at a layer.</summary>
     public static (int Rank, double Scaling)? Setting(AdaptedModel adapted, string path, string name) =>
-        Layer(adapted, path) is { } stack && stack.Names.Contains(name) && stack[name].Options is { } options ? (options.Rank, options.Scaling) : null;
+        Layer(adapted, path)?.Find(name) is LoraAdapter adapter ? (((LoraOptions)adapter.Options).Rank, adapter.Scaling) : null;
 
     /// <summary>The magnitude of an adapter that has none in PEFT's format.</summary>
     public static Parameter GiveMagnitude(AdaptedModel adapted, string path, string name) => throw Missing("a magnitude for VeRA (DVoRA)");
@@ -63,15 +75,15 @@ internal static class PeftApi
     public static Tensor EffectiveWeight(AdaptedModel adapted, string path) => Layer(adapted, path)!.EffectiveWeight();
 
     /// <summary>Multiplies an adapter's initial scaling.</summary>
-    public static void SetScale(AdaptedModel adapted, string name, double factor) => throw Missing("rescaling");
+    public static void SetScale(AdaptedModel adapted, string name, double factor) => adapted.SetScale(name, factor);
 
-    public static void ScaleLayers(AdaptedModel adapted, double factor) => throw Missing("rescaling");
+    public static void ScaleLayers(AdaptedModel adapted, double factor) => adapted.ScaleLayers(factor);
 
     /// <summary>Takes a scale back; all of it where no factor is given.</summary>
-    public static void UnscaleLayers(AdaptedModel adapted, double? factor) => throw Missing("rescaling");
+    public static void UnscaleLayers(AdaptedModel adapted, double? factor) => adapted.UnscaleLayers(factor);
 
     /// <summary>One adapter per sample until the scope is disposed.</summary>
-    public static IDisposable ForSamples(AdaptedModel adapted, IReadOnlyList<string> names) => throw Missing("mixed batches");
+    public static IDisposable ForSamples(AdaptedModel adapted, IReadOnlyList<string> names) => adapted.ForSamples(names);
 
     /// <summary>Combines adapters into a new one.</summary>
     /// <param name="adapted">The model.</param>
@@ -84,11 +96,13 @@ internal static class PeftApi
     public static void ConvertToDora(AdaptedModel adapted, string name) => throw Missing("conversion from LoRA to DoRA");
 
     /// <summary>Takes the dropout masks (1 = kept) from a function of the input until the scope is disposed.</summary>
-    public static IDisposable WithMask(Func<Tensor, Tensor> mask) => throw Missing("given dropout masks");
+    public static IDisposable WithMask(Func<Tensor, Tensor> mask) => InputDropout.WithMask(mask);
 
     /// <summary>Loads an adapter whose file does not fit, and returns what was missing and what was too much.</summary>
     public static (AdaptedModel Adapted, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected) LoadIncomplete(nn.Module model, string folder, string name) =>
-        throw Missing("loading of adapters with missing tensors");
+        AdaptedModel.Load(model, folder, new() { AdapterName = name, AllowMismatchedTensors = true }) is { Report.File: { } file } adapted
+            ? (adapted, file.Missing, file.Unexpected)
+            : throw Missing("a report of the loaded tensors");
 
     /// <summary>Puts an adapter into a model whose initial values come from forward passes (and backward passes, where the method needs them).</summary>
     /// <param name="model">The model.</param>
@@ -117,7 +131,7 @@ internal static class PeftApi
     public static IReadOnlyList<(IReadOnlyList<Parameter> Parameters, double LearningRate, double WeightDecay)> LoraPlusGroups(AdaptedModel adapted, JsonElement call) =>
         throw Missing("the parameter groups of LoRA+");
 
-    private static AdapterStack? Layer(AdaptedModel adapted, string path) => adapted.Layers.FirstOrDefault(layer => layer.Key == path).Value;
+    private static AdapterStack? Layer(AdaptedModel adapted, string path) => adapted.InstalledLayers.FirstOrDefault(layer => layer.DiskPath == path)?.Stack;
 
     private static NotSupportedException Missing(string what) => new($"The library does not have {what} yet.");
 }
