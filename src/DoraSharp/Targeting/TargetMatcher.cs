@@ -56,6 +56,7 @@ internal static class TargetMatcher
     {
         ModuleSelector selector = new(targets.Options, targets.ExactPaths);
         List<TargetSite> sites = [];
+        HashSet<string> adapted = [];
         int excluded = 0;
         int unmatched = 0;
         foreach (ModuleDescription module in model.Modules)
@@ -75,8 +76,10 @@ internal static class TargetMatcher
                     break;
 
                 // The output projection of an adapted attention is adapted with it, once.
-                case Selection.Matched when !sites.Exists(site => site.Path == module.Path):
-                    sites.AddRange(planner.OfModule(module));
+                case Selection.Matched when !adapted.Contains(module.Path):
+                    IReadOnlyList<TargetSite> added = planner.OfModule(module);
+                    sites.AddRange(added);
+                    adapted.UnionWith(added.Select(static site => site.Path));
                     break;
             }
         }

@@ -9,10 +9,11 @@ internal static class TrainedBiases
     public static IEnumerable<(string FullName, ParameterDescription Parameter)> Find(
         ModelDescription model, LoraOptions options, IReadOnlyList<TargetSite> sites, IReadOnlyList<string> saved)
     {
+        HashSet<string> adapted = [.. sites.Select(static site => site.Path)];
         IEnumerable<ModuleDescription> modules = options.Bias switch
         {
             BiasTraining.All => model.Modules.Prepend(model.Root),
-            BiasTraining.LoraOnly => model.Modules.Where(module => sites.Any(site => site.Path == module.Path)),
+            BiasTraining.LoraOnly => model.Modules.Where(module => adapted.Contains(module.Path)),
             _ => [],
         };
         return model.ParametersOf(modules.Where(module => !saved.Any(path => module.Path == path || module.Path.StartsWith(path + ".", StringComparison.Ordinal))))

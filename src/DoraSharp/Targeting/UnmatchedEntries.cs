@@ -52,7 +52,9 @@ internal sealed class UnmatchedEntries
     {
         if (modules?.Pattern is { } pattern)
         {
-            return modules.IsAllLinear || Array.Exists(paths, ModulePattern.Whole(pattern).MatchesAll) ? [] : [new(field, pattern)];
+            // A pattern of old names of experts matches no module, but means parameters.
+            bool isRewritten = field == nameof(LoraOptions.TargetModules) && targets.RewrittenNames.Count > 0;
+            return modules.IsAllLinear || isRewritten || Array.Exists(paths, ModulePattern.Whole(pattern).MatchesAll) ? [] : [new(field, pattern)];
         }
 
         HashSet<string> meant = [.. paths.SelectMany(ModuleNames.Suffixes)];
@@ -76,9 +78,10 @@ internal sealed class UnmatchedEntries
             return [];
         }
 
+        HashSet<string> names = [.. options.TargetModules.Names];
         (int Index, string Pattern)[] found =
         [
-            .. paths.Where(path => ModuleNames.Suffixes(path).Any(suffix => suffix.Length < path.Length && options.TargetModules.Names.Contains(suffix)))
+            .. paths.Where(path => ModuleNames.Suffixes(path).Any(suffix => suffix.Length < path.Length && names.Contains(suffix)))
                 .Select(filter.Find).OfType<(int, string)>(),
         ];
         return options.LayersToTransform.Where(index => !found.Any(layer => layer.Index == index))

@@ -110,9 +110,9 @@ public class AdapterCombinationTests
         LoraOptions combined = CombinedOptions.Of([new() { TargetModules = ["q"] }, new() { TargetModules = ["q", "k"], ExcludeModules = ["x.k"] }], ["m.q", "m.k"], 8);
 
         combined.ExcludeModules.Should().BeNull();
-        ModulePattern.FullMatch(combined.TargetModules.Pattern!).IsMatch("m.k").Should().BeTrue();
-        ModulePattern.FullMatch(combined.TargetModules.Pattern!).IsMatch("x.m.k").Should().BeFalse();
-        ModulePattern.FullMatch(combined.TargetModules.Pattern!).IsMatch("mxq").Should().BeFalse();
+        ModulePattern.Whole(combined.TargetModules.Pattern!).MatchesAll("m.k").Should().BeTrue();
+        ModulePattern.Whole(combined.TargetModules.Pattern!).MatchesAll("x.m.k").Should().BeFalse();
+        ModulePattern.Whole(combined.TargetModules.Pattern!).MatchesAll("mxq").Should().BeFalse();
     }
 
     [Fact]

@@ -8,6 +8,7 @@ internal sealed class PatternGroups
     private const int MostGroups = 10_000;
     private readonly List<GroupNode?> closed = [null];
     private readonly Dictionary<string, int> names = new(StringComparer.Ordinal);
+    private int greatest;
 
     /// <summary>The number of groups, the whole match included.</summary>
     public int Count => closed.Count;
@@ -34,18 +35,32 @@ internal sealed class PatternGroups
     /// <summary>Records a group that is read to its end.</summary>
     public void Close(int index, GroupNode group) => closed[index] = group;
 
-    /// <summary>The number that a name or a number means.</summary>
+    /// <summary>The number of the group with a name.</summary>
     /// <exception cref="PatternSyntaxException">There is no such group yet.</exception>
-    public int Find(string reference, PatternSource source)
+    public int Find(string name, PatternSource source) =>
+        names.TryGetValue(name, out int index) ? index : throw source.Error($"there is no group {name}");
+
+    /// <summary>The group of a condition, by name or number; a number may mean one that comes later.</summary>
+    /// <exception cref="PatternSyntaxException">There can be no such group.</exception>
+    public int FindForCondition(string reference, PatternSource source)
     {
-        if (names.TryGetValue(reference, out int index))
+        if (!int.TryParse(reference, NumberStyles.None, CultureInfo.InvariantCulture, out int index))
         {
-            return index;
+            return Find(reference, source);
         }
 
-        return int.TryParse(reference, NumberStyles.None, CultureInfo.InvariantCulture, out index) && index > 0 && index < closed.Count
-            ? index
-            : throw source.Error($"there is no group {reference}");
+        greatest = index is > 0 and <= MostGroups ? Math.Max(greatest, index) : throw source.Error($"there is no group {index}");
+        return index;
+    }
+
+    /// <summary>Makes sure, when all is read, that every group of a condition is there.</summary>
+    /// <exception cref="PatternSyntaxException">One is not.</exception>
+    public void CheckConditions(PatternSource source)
+    {
+        if (greatest >= Count)
+        {
+            throw source.Error($"there is no group {greatest}");
+        }
     }
 
     /// <summary>A group that a reference can mean: it must be read to its end.</summary>

@@ -22,6 +22,7 @@ internal sealed class PatternParser
             PatternParser parser = new(pattern);
             parser.ReadGlobalFlags();
             PatternNode root = parser.ReadAlternation(parser.global);
+            parser.groups.CheckConditions(parser.source);
             return parser.source.IsAtEnd ? (root, parser.groups.Count) : throw parser.source.Error("')' closes no group");
         }
         catch (InsufficientExecutionStackException e)
@@ -269,7 +270,7 @@ internal sealed class PatternParser
 
     private ConditionalNode ReadConditional(PatternFlags flags)
     {
-        int index = groups.Find(source.ReadUntil(')', "a condition"), source);
+        int index = groups.FindForCondition(source.ReadUntil(')', "a condition"), source);
         SequenceNode present = ReadSequence(flags);
         SequenceNode absent = source.TryRead('|') ? ReadSequence(flags) : new SequenceNode([]);
         return source.Peek() == '|' ? throw source.Error("a condition has more than two branches") : Closed(new ConditionalNode(index, present, absent));

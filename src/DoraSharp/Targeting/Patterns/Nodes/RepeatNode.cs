@@ -41,15 +41,19 @@ internal sealed class RepeatNode(PatternNode part, int min, int max, bool lazy)
     private bool MatchAgain(MatchRun run, int count, int at, Func<int, bool> next)
     {
         run.Step();
-        bool goesOn = count < max && part.Match(run, at, end =>
-            end > at ? MatchAgain(run, count + 1, end, next) : count < min && MatchAgain(run, min, end, next));
-        return goesOn || (count >= min && next(at));
+        return (count < max && part.Match(run, at, end => GoesOn(count, at, end) ? MatchAgain(run, Counted(count, at, end), end, next) : next(end)))
+            || (count >= min && next(at));
     }
 
     private bool MatchFew(MatchRun run, int count, int at, Func<int, bool> next)
     {
         run.Step();
-        return (count >= min && next(at)) || (count < max && part.Match(run, at, end =>
-            end > at ? MatchFew(run, count + 1, end, next) : count < min && MatchFew(run, min, end, next)));
+        return (count >= min && next(at))
+            || (count < max && part.Match(run, at, end => GoesOn(count, at, end) ? MatchFew(run, Counted(count, at, end), end, next) : next(end)));
     }
+
+    // A repetition that took no character would take none for ever: it counts as all that are still needed, and is the last.
+    private bool GoesOn(int count, int at, int end) => end > at || count + 1 < min;
+
+    private int Counted(int count, int at, int end) => end > at ? count + 1 : min;
 }
