@@ -257,11 +257,11 @@ internal ref struct SafetensorsHeader
     private SafetensorsType ReadType()
     {
         Expect(JsonTokenType.String, "a text as dtype");
-        foreach (SafetensorsType type in SafetensorsType.All)
+        for (int i = 0; i < SafetensorsType.All.Count; i++)
         {
-            if (reader.ValueTextEquals(type.Name))
+            if (reader.ValueTextEquals(SafetensorsType.All[i].Name))
             {
-                return type;
+                return SafetensorsType.All[i];
             }
         }
 

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using CsCheck;
 
 namespace DoraSharp.Tests.Files;
@@ -21,6 +23,38 @@ public sealed class PeftConfigFuzzTests : IDisposable
     [Fact]
     public void Read_MutatedConfigurations_AreRefusedOrSurviveARoundTrip() =>
         Mutations.Sample(Check, seed: "0N0XIzNsQ0O2", iter: 1, threads: 1, print: static _ => "(see the message)");
+
+    [Theory]
+    [InlineData("\"x\":[{0}]", "1")]
+    [InlineData("\"x\":[{0}]", "[]")]
+    [InlineData("\"layers_to_transform\":[{0}]", "1")]
+    [InlineData("\"target_modules\":[{0}]", "\"a\"")]
+    [InlineData("\"modules_to_save\":[{0}]", "\"a\"")]
+    [InlineData("\"trainable_token_indices\":[{0}]", "1")]
+    [InlineData("{0}", "\"#\":1")]
+    [InlineData("\"x\":{{{0}}}", "\"#\":1")]
+    [InlineData("\"rank_pattern\":{{{0}}}", "\"#\":1")]
+    [InlineData("\"eva_config\":{{{0}}}", "\"#\":1")]
+    [InlineData("\"target_modules\":\"{0}\"", "(")]
+    [InlineData("\"target_modules\":\"{0}\"", "(a|")]
+    [InlineData("\"lora_alpha\":1{0}", "0")]
+    public void Read_LargestFileOfNothingBut_TakesABoundedMultiple(string form, string item)
+    {
+        const int size = (1 << 20) - 100;
+        string separator = form.Contains("target_modules\":\"", StringComparison.Ordinal) || item == "0" ? "" : ",";
+        StringBuilder items = new(size);
+        for (int i = 0; items.Length < size - item.Length - 8; i++)
+        {
+            items.Append(i == 0 ? "" : separator).Append(item.Replace("#", i.ToString("x", CultureInfo.InvariantCulture), StringComparison.Ordinal));
+        }
+
+        string path = folder.File("large.json");
+        File.WriteAllText(path, "{\"peft_type\":\"LORA\"," + string.Format(CultureInfo.InvariantCulture, form, items) + "}");
+        items.Clear();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        _ = TryRead(path);
+        (GC.GetAllocatedBytesForCurrentThread() - before).Should().BeLessThan(50L * size);
+    }
 
     private void Check(Edit[][] mutations)
     {
