@@ -5,7 +5,8 @@ namespace DoraSharp;
 /// <summary>Turns an <c>adapter_config.json</c> into options. Every field is checked; what it cannot honour it refuses by name.</summary>
 internal static class PeftConfigReader
 {
-    private const int MaxLength = 1 << 22;
+    // What is in the file takes up to some forty times its length in objects; the limit bounds that.
+    private const int MaxLength = 1 << 20;
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="InvalidDataException">The file is damaged, or asks for something that is not supported; the message has its path and the field.</exception>

@@ -10,6 +10,9 @@ internal readonly record struct PeftValue(string Name, JsonElement Json)
 {
     private const int Shown = 100;
 
+    // A regular expression takes hundreds of times its length.
+    private const int LongestPattern = 1 << 15;
+
     /// <summary>The value as the file has it, cut where it is long.</summary>
     public string Excerpt
     {
@@ -65,7 +68,7 @@ internal readonly record struct PeftValue(string Name, JsonElement Json)
     public TargetModules? Modules() => Json.ValueKind switch
     {
         JsonValueKind.Null => null,
-        JsonValueKind.String => TargetModules.FromPattern(Json.GetString()!),
+        JsonValueKind.String => Text() is { Length: <= LongestPattern } pattern ? TargetModules.FromPattern(pattern) : throw Wrong($"a regular expression of at most {LongestPattern} characters"),
         _ => Items(static item => item.Text(), "a text, an array of texts or null") is { Length: > 0 } names ? TargetModules.Create(names) : TargetModules.None,
     };
 

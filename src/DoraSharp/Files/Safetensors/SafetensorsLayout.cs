@@ -72,7 +72,7 @@ internal sealed class SafetensorsLayout
             throw new ArgumentException($"The tensor '{name}' is {tensor.dtype}, which the safetensors format lacks; convert it first.", nameof(tensor));
         }
 
-        return new(Utf8(name), tensor, rank);
+        return new(Utf8Name(name), tensor, rank);
     }
 
     private static byte[] Serialize(List<Item> items, IReadOnlyDictionary<string, string>? metadata, out long dataLength)
@@ -114,7 +114,7 @@ internal sealed class SafetensorsLayout
         foreach ((string key, string value) in metadata)
         {
             ArgumentNullException.ThrowIfNull(value, nameof(metadata));
-            json.WriteString(Utf8(key), Utf8(value));
+            json.WriteString(Utf8Name(key), Utf8(value));
         }
 
         json.WriteEndObject();
@@ -144,6 +144,16 @@ internal sealed class SafetensorsLayout
         }
 
         return offset;
+    }
+
+    // Measured as it is written: escapes can make it longer.
+    private static byte[] Utf8Name(string name)
+    {
+        byte[] bytes = Utf8(name);
+        int length = JsonEncodedText.Encode(bytes, JsonTextEncoder.Minimal).EncodedUtf8Bytes.Length;
+        return length <= SafetensorsHeader.MaxNameLength
+            ? bytes
+            : throw new ArgumentException($"The name '{name[..Math.Min(name.Length, 100)]}…' takes {length} bytes; readers accept {SafetensorsHeader.MaxNameLength}.", nameof(name));
     }
 
     private static byte[] Utf8(string text)

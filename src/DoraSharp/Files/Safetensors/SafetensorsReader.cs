@@ -12,7 +12,8 @@ namespace DoraSharp;
 /// <see cref="Open"/> checks the whole header before it returns: the length of the header (at most 100 MB), UTF-8, JSON,
 /// names used twice, dtypes, shapes, offsets. The tensors must cover the data without overlap, gap or rest.
 /// A file with an element type that TorchSharp lacks (<c>F8_E4M3</c>, <c>U16</c>, <c>U32</c>, <c>U64</c>, …) is refused with the tensor's and
-/// the type's name. Memory for data is taken when a tensor is read, and never more than the file holds.
+/// the type's name. Memory for data is taken when a tensor is read, and never more than the file holds; opening a file takes
+/// less than twice its length and 64 KiB, whatever it claims. To that end names have at most 4,096 bytes.
 /// </para>
 /// <para>The file must stay as it is while it is open: whoever cuts a mapped file short stops the process that reads it.
 /// Reading from several threads is allowed.</para>
@@ -20,25 +21,27 @@ namespace DoraSharp;
 /// </remarks>
 public sealed class SafetensorsReader : IDisposable
 {
-    private readonly OrderedDictionary<string, SafetensorsEntry> entries;
+    private readonly SafetensorsIndex tensors;
     private readonly MemoryMappedFile file;
     private readonly MemoryMappedViewAccessor view;
+    private readonly long fileLength;
 
     private SafetensorsReader(string path, FileStream stream)
     {
         Path = path;
-        long length = stream.Length;
-        if (length < SafetensorsHeader.PrefixLength)
+        fileLength = stream.Length;
+        if (fileLength < SafetensorsHeader.PrefixLength)
         {
-            throw new InvalidDataException($"it has {length} bytes, fewer than the {SafetensorsHeader.PrefixLength} that tell the header's length");
+            throw new InvalidDataException($"it has {fileLength} bytes, fewer than the {SafetensorsHeader.PrefixLength} that tell the header's length");
         }
 
         file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
         try
         {
-            view = file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-            (OrderedDictionary<string, string> metadata, entries) = ReadHeader(view.SafeMemoryMappedViewHandle, length);
-            Metadata = metadata;
+            view = file.CreateViewAccessor(0, fileLength, MemoryMappedFileAccess.Read);
+            (SafetensorsIndex metadata, tensors) = OnHeader(SafetensorsHeader.Parse);
+            Metadata = new SafetensorsMetadata(metadata.Count, name => Find(metadata, name), field => MetadataAt(metadata[field]));
+            Entries = new SafetensorsEntries(tensors.Count, entry => EntryAt(tensors[entry]));
         }
         catch
         {
@@ -51,11 +54,11 @@ public sealed class SafetensorsReader : IDisposable
     /// <summary>The path that <see cref="Open"/> was given.</summary>
     public string Path { get; }
 
-    /// <summary>The file's free text (<c>__metadata__</c>), in file order; empty where it has none.</summary>
+    /// <summary>The file's free text (<c>__metadata__</c>), in file order; empty where it has none. It is read from the header when it is asked for, while the reader is not disposed.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
-    /// <summary>The tensors, in the order of the header.</summary>
-    public IReadOnlyList<SafetensorsEntry> Entries => entries.Values;
+    /// <summary>The tensors, in the order of the header. Each is made from the header when it is asked for, while the reader is not disposed.</summary>
+    public IReadOnlyList<SafetensorsEntry> Entries { get; }
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file's path.</param>
@@ -92,7 +95,14 @@ public sealed class SafetensorsReader : IDisposable
     /// <param name="name">The name; case matters.</param>
     /// <param name="entry">The tensor's description.</param>
     /// <returns>Whether the file has such a tensor.</returns>
-    public bool TryGetEntry(string name, [MaybeNullWhen(false)] out SafetensorsEntry entry) => entries.TryGetValue(name, out entry);
+    /// <exception cref="ObjectDisposedException">The reader was disposed.</exception>
+    public bool TryGetEntry(string name, [MaybeNullWhen(false)] out SafetensorsEntry entry)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        int found = Find(tensors, name);
+        entry = found < 0 ? null : EntryAt(tensors[found]);
+        return entry is not null;
+    }
 
     /// <summary>Reads one tensor.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -106,13 +116,12 @@ public sealed class SafetensorsReader : IDisposable
     /// <summary>Reads one tensor, a number of elements at a time.</summary>
     internal Tensor Read(string name, Device? device, long piece)
     {
-        if (!entries.TryGetValue(name, out SafetensorsEntry? entry))
+        if (!TryGetEntry(name, out SafetensorsEntry? entry))
         {
             throw new KeyNotFoundException($"'{Path}' has no tensor '{name}'.");
         }
 
         SafeMemoryMappedViewHandle handle = view.SafeMemoryMappedViewHandle;
-        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
         Tensor tensor = empty([.. entry.Shape], entry.DType, CPU);
         try
         {
@@ -145,9 +154,17 @@ public sealed class SafetensorsReader : IDisposable
         file.Dispose();
     }
 
-    private static unsafe (OrderedDictionary<string, string> Metadata, OrderedDictionary<string, SafetensorsEntry> Entries) ReadHeader(
-        SafeMemoryMappedViewHandle handle, long fileLength)
+    private int Find(SafetensorsIndex index, string name) => OnHeader((json, _) => index.Find(json, name));
+
+    private SafetensorsEntry EntryAt(int position) => OnHeader((json, dataLength) => SafetensorsHeader.ReadEntry(json, dataLength, position));
+
+    private KeyValuePair<string, string> MetadataAt(int position) => OnHeader((json, _) => SafetensorsHeader.ReadMetadata(json, position));
+
+    /// <summary>Calls with the header and the number of bytes behind it.</summary>
+    private unsafe T OnHeader<T>(Func<ReadOnlySpan<byte>, long, T> use)
     {
+        SafeMemoryMappedViewHandle handle = view.SafeMemoryMappedViewHandle;
+        ObjectDisposedException.ThrowIf(handle.IsClosed, this);
         byte* start = null;
         handle.AcquirePointer(ref start);
         try
@@ -160,7 +177,7 @@ public sealed class SafetensorsReader : IDisposable
                     $"it claims a header of {length} bytes; {rest} bytes follow, and more than {SafetensorsHeader.MaxLength} are not accepted");
             }
 
-            return SafetensorsHeader.Parse(new(start + SafetensorsHeader.PrefixLength, (int)length), rest - (long)length);
+            return use(new(start + SafetensorsHeader.PrefixLength, (int)length), rest - (long)length);
         }
         finally
         {

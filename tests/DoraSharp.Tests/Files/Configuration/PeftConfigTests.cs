@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using CsCheck;
 
 namespace DoraSharp.Tests.Files;
 
@@ -225,7 +224,7 @@ public sealed class PeftConfigTests : IDisposable
     public void Read_DeepNestingAndHugeFile_AreRefused()
     {
         Refused("{\"peft_type\":\"LORA\",\"x\":" + new string('[', 100_000) + new string(']', 100_000) + "}", "JSON");
-        Refused("{\"peft_type\":\"LORA\"}" + new string(' ', 1 << 24), "at most");
+        Refused("{\"peft_type\":\"LORA\"}" + new string(' ', 1 << 20), "at most");
         Refused("{\"peft_type\":\"" + new string('x', 100_000) + "\"}", "x…").Message.Length.Should().BeLessThan(1000);
     }
 
@@ -234,35 +233,6 @@ public sealed class PeftConfigTests : IDisposable
     {
         File.WriteAllBytes(folder.File("c.json"), [.. "{\"peft_type\":\"LORA\",\"x\":\""u8, 0xC3, 0x28, .. "\"}"u8]);
         ((Action)(() => PeftConfigReader.Read(folder.File("c.json")))).Should().Throw<InvalidDataException>().WithMessage("*c.json*");
-    }
-
-    [Fact]
-    public void Read_MutatedConfigurations_AreReadOrRefused()
-    {
-        byte[] original = PeftConfig.Serialize(
-            new LoraOptions { TargetModules = ["q_proj", "v_proj"], RankPattern = [new("q_proj", 4)], Alpha = 12.5 },
-            new PeftMetadata { BaseModelNameOrPath = "é" });
-        int refused = 0;
-        Edit.Any("\"", "{", "[[[[", "null", "true", "-1", "1e999", "99999999999", "\\ud800", "(", "*", "\"r\":8,", "\"pissa\"", "\0").Array[1, 4].Array[4_000].Sample(
-            mutations =>
-            {
-                foreach (Edit[] edits in mutations)
-                {
-                    File.WriteAllBytes(folder.File("c.json"), Edit.Apply(edits, original));
-                    try
-                    {
-                        _ = PeftConfigReader.Read(folder.File("c.json"));
-                    }
-                    catch (InvalidDataException)
-                    {
-                        refused++;
-                    }
-                }
-            },
-            seed: "0N0XIzNsQ0O2",
-            iter: 1,
-            threads: 1);
-        refused.Should().BeInRange(2_000, 3_990);
     }
 
     [Fact]

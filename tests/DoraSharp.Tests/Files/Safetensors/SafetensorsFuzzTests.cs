@@ -1,3 +1,4 @@
+using System.Text;
 using CsCheck;
 using static TorchSharp.torch;
 
@@ -31,6 +32,62 @@ public sealed class SafetensorsFuzzTests : IDisposable
     [Fact]
     public void Open_MutatedFiles_AreReadOrRefusedWithinTheirSize() =>
         AnyMutation.Array[Files].Sample(Check, seed: "0N0XIzNsQ0O2", iter: 1, threads: 1, print: static _ => "(see the message)");
+
+    [Theory]
+    [InlineData("empty tensors")]
+    [InlineData("metadata fields")]
+    [InlineData("one text")]
+    [InlineData("one text with an escape")]
+    [InlineData("escapes")]
+    [InlineData("one name")]
+    [InlineData("spaces")]
+    [InlineData("brackets")]
+    [InlineData("dimensions")]
+    public void Open_HeaderOfNothingBut_AllocatesLessThanTwiceItsSize(string what)
+    {
+        const int size = 4_000_000;
+        string header = what switch
+        {
+            "empty tensors" => "{" + Many(size, static name => $"\"{name}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}") + "}",
+            "metadata fields" => "{\"__metadata__\":{" + Many(size, static name => $"\"{name}\":\"\"") + "}}",
+            "one text" => "{\"__metadata__\":{\"a\":\"" + new string('x', size) + "\"}}",
+            "one text with an escape" => "{\"__metadata__\":{\"a\":\"\\n" + new string('x', size) + "\"}}",
+            "escapes" => "{\"__metadata__\":{\"a\":\"" + string.Concat(Enumerable.Repeat("\\n", size / 2)) + "\"}}",
+            "one name" => "{\"" + new string('x', size) + "\":{}}",
+            "spaces" => "{" + new string(' ', size) + "}",
+            "brackets" => "{\"a\":" + new string('[', size) + "}",
+            _ => "{\"a\":{\"dtype\":\"U8\",\"shape\":[" + string.Join(',', Enumerable.Repeat('1', size / 2)) + "],\"data_offsets\":[0,0]}}",
+        };
+        byte[] bytes = SafetensorsBytes.Create(header);
+        header = "";
+        string path = folder.File("hostile");
+        File.WriteAllBytes(path, bytes);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        try
+        {
+            using SafetensorsReader reader = SafetensorsReader.Open(path);
+            reader.Metadata.TryGetValue("a", out _);
+        }
+        catch (InvalidDataException)
+        {
+            // Refused as cheaply as read.
+        }
+
+        (GC.GetAllocatedBytesForCurrentThread() - before).Should().BeLessThan((2 * bytes.Length) + FixedAllocation);
+    }
+
+    private static string Many(int size, Func<string, string> make)
+    {
+        const int radix = 64;
+        StringBuilder text = new(size);
+        for (int i = 0; text.Length < size; i++)
+        {
+            string name = string.Concat((char)('0' + (i / radix / radix / radix)), (char)('0' + (i / radix / radix % radix)), (char)('0' + (i / radix % radix)), (char)('0' + (i % radix))).Replace('\\', '~');
+            text.Append(text.Length > 0 ? "," : "").Append(make(name));
+        }
+
+        return text.ToString();
+    }
 
     private void Check(Mutation[] mutations)
     {

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Files;
@@ -23,7 +24,16 @@ public sealed class SafetensorsReaderTests : IDisposable
         reader.Entries[1].Should().BeEquivalentTo(new SafetensorsEntry("a", ScalarType.Float32, [], start, 4));
         reader.Metadata.Should().Equal(new Dictionary<string, string> { ["y"] = "1", ["x"] = "ä" });
         reader.TryGetEntry("a", out SafetensorsEntry? entry).Should().BeTrue();
-        entry.Should().BeSameAs(reader.Entries[1]);
+        entry.Should().BeEquivalentTo(reader.Entries[1]);
+        reader.Entries.Should().HaveCount(2);
+        reader.Invoking(r => r.Entries[2]).Should().Throw<IndexOutOfRangeException>();
+        reader.Metadata["x"].Should().Be("ä");
+        reader.Metadata.ContainsKey("z").Should().BeFalse();
+        reader.Metadata.TryGetValue("y", out string? y).Should().BeTrue();
+        y.Should().Be("1");
+        reader.Metadata.Keys.Should().Equal("y", "x");
+        reader.Metadata.Values.Should().Equal("1", "ä");
+        reader.Invoking(r => r.Metadata["z"]).Should().Throw<KeyNotFoundException>().WithMessage("*'z'*");
         reader.TryGetEntry("A", out _).Should().BeFalse();
     }
 
@@ -65,7 +75,10 @@ public sealed class SafetensorsReaderTests : IDisposable
     [InlineData("""{"a":{"dtype":"U8","shape":[[0]],"data_offsets":[0,0]}}""", "not valid JSON")]
     // Names.
     [InlineData("""{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}""", "'a' is there twice")]
-    [InlineData("""{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}""", "'a' is there twice")]
+    [InlineData("""{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}""", "'\\u0061' is there twice")]
+    [InlineData("""{"__metadata__":{"k":"1","\u006b":"2"}}""", "field '\\u006b' twice")]
+    [InlineData("""{"__metadata__":{"k":"\udc00"}}""", "half a surrogate pair")]
+    [InlineData("""{"__metadata__":{"\ud800":"x"}}""", "not valid JSON")]
     [InlineData("""{"__metadata__":{},"__metadata__":{}}""", "__metadata__ is there twice")]
     [InlineData("""{"__metadata__":{"k":"1","k":"2"}}""", "field 'k' twice")]
     [InlineData("""{"__metadata__":{"k":1}}""", "__metadata__")]
@@ -170,6 +183,33 @@ public sealed class SafetensorsReaderTests : IDisposable
     }
 
     [Fact]
+    public void Open_LongestName_IsAcceptedAndALongerOneRefused()
+    {
+        string name = new('n', SafetensorsHeader.MaxNameLength);
+        using SafetensorsReader reader = Open("{\"" + name + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"__metadata__\":{\"" + name + "\":\"x\"}}");
+        reader.TryGetEntry(name, out _).Should().BeTrue();
+        reader.Metadata[name].Should().Be("x");
+        Refused(SafetensorsBytes.Create("{\"n" + name + "\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"), "4097 bytes");
+        Refused(SafetensorsBytes.Create("{\"__metadata__\":{\"n" + name + "\":\"x\"}}"), "4097 bytes");
+    }
+
+    [Fact]
+    public void Open_ThousandsOfEscapedNames_AreAllFound()
+    {
+        string[] names = [.. Enumerable.Range(0, 3000).Select(i => $"\u00e9{i}\"\\\n")];
+        string header = "{" + string.Join(",", names.Select(name => $"{JsonSerializer.Serialize(name)}:{{\"dtype\":\"U8\",\"shape\":[0,{name.Length}],\"data_offsets\":[0,0]}}")) + "}";
+        using SafetensorsReader reader = Open(header);
+        reader.Entries.Select(entry => entry.Name).Should().Equal(names);
+        foreach (string name in names)
+        {
+            reader.TryGetEntry(name, out SafetensorsEntry? entry).Should().BeTrue();
+            entry!.Shape.Should().Equal(0, name.Length);
+        }
+
+        reader.TryGetEntry("\u00e93000\"\\\n", out _).Should().BeFalse();
+    }
+
+    [Fact]
     public void Open_DeepNesting_IsRefused() =>
         Refused(SafetensorsBytes.Create("{\"a\":" + new string('[', 1_000_000) + new string(']', 1_000_000) + "}"), "'a' must be");
 
@@ -216,6 +256,9 @@ public sealed class SafetensorsReaderTests : IDisposable
         a.item<float>().Should().Be(1);
         b.data<short>().ToArray().Should().Equal(1, -1);
         reader.Invoking(r => r.Read("a")).Should().Throw<ObjectDisposedException>();
+        reader.Invoking(r => r.TryGetEntry("a", out _)).Should().Throw<ObjectDisposedException>();
+        reader.Invoking(r => r.Entries[0]).Should().Throw<ObjectDisposedException>();
+        reader.Invoking(r => r.Metadata.ContainsKey("a")).Should().Throw<ObjectDisposedException>();
     }
 
     [Fact]

@@ -138,6 +138,9 @@ public sealed class SafetensorsWriterTests : IDisposable
         Refused([new("m", zeros(3, device: META))], "'m' is on the meta device");
         Refused([new("c", zeros(3, ScalarType.ComplexFloat64))], "'c' is ComplexFloat64");
         Refused([new("n", null!)], "n");
+        Refused([new(new string('n', SafetensorsHeader.MaxNameLength + 1), good)], "takes 4097 bytes");
+        Refused([new(new string('"', (SafetensorsHeader.MaxNameLength / 2) + 1), good)], "takes 4098 bytes");
+        Refused([new("a", good)], "takes 4097 bytes", new Dictionary<string, string> { [new string('n', SafetensorsHeader.MaxNameLength + 1)] = "" });
         Refused([new("a", good)], "metadata", new Dictionary<string, string> { ["k"] = null! });
     }
 
