@@ -9,13 +9,11 @@ public sealed partial class AdaptedModel
     /// <returns>What was adapted.</returns>
     /// <exception cref="ArgumentException">The name is taken, or a target matches nothing. Nothing was changed.</exception>
     /// <exception cref="InvalidOperationException">The adapters are merged, or a layer has no route. Nothing was changed.</exception>
-    public InjectionReport Add(string adapterName, AdapterOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(options);
-        RefuseIfUnloaded();
-        RefuseAdding(adapterName);
-        return Add(adapterName, InjectionPlan.Make(Model, options, injection, adapterName));
-    }
+    public InjectionReport Add(string adapterName, LoraOptions options) => AddFresh(adapterName, options);
+
+    /// <summary>Adds a fresh VeRA or DVoRA adapter. Apart from the options as <see cref="Add(string, LoraOptions)"/>.</summary>
+    /// <inheritdoc cref="Add(string, LoraOptions)"/>
+    public InjectionReport AddVera(string adapterName, VeraOptions options) => AddFresh(adapterName, options);
 
     /// <summary>Adds an adapter that was trained before, here or by PEFT. It is not active. PEFT: <c>load_adapter</c>.</summary>
     /// <param name="adapterName">The name that it gets here.</param>
@@ -202,6 +200,14 @@ public sealed partial class AdaptedModel
         Rename(incoming, adapterName);
         Activate(before);
         return ReportOf(adapterName);
+    }
+
+    private InjectionReport AddFresh(string adapterName, AdapterOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        RefuseIfUnloaded();
+        RefuseAdding(adapterName);
+        return Add(adapterName, InjectionPlan.Make(Model, options, injection, adapterName));
     }
 
     private void Rescale(IReadOnlyList<string> names, Func<double, double> scale, double factor)

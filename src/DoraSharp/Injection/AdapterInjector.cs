@@ -20,7 +20,13 @@ public static class AdapterInjector
     /// <exception cref="ArgumentException">A target matches nothing, or something that is no linear layer.</exception>
     /// <exception cref="InvalidOperationException">The model is adapted already, a layer has no route, or the probe did not reach one.</exception>
     /// <exception cref="NotSupportedException">A layer's dtype cannot be adapted.</exception>
-    public static AdaptedModel Inject(nn.Module model, AdapterOptions options, InjectionOptions? injection = null)
+    public static AdaptedModel Inject(nn.Module model, LoraOptions options, InjectionOptions? injection = null) => Put(model, options, injection);
+
+    /// <summary>Adapts a model with VeRA, or DVoRA. Apart from the options as <see cref="Inject"/>.</summary>
+    /// <inheritdoc cref="Inject"/>
+    public static AdaptedModel InjectVera(nn.Module model, VeraOptions options, InjectionOptions? injection = null) => Put(model, options, injection);
+
+    private static AdaptedModel Put(nn.Module model, AdapterOptions options, InjectionOptions? injection)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);

@@ -1,5 +1,3 @@
-using System.Text.Json;
-using DoraSharp.Tests.Golden;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -8,42 +6,6 @@ namespace DoraSharp.Tests.Optimization;
 public class LoraFaAdamWTests
 {
     private static readonly LoraFaOptions Options = new() { LearningRate = 0.02, WeightDecay = 0.1, Beta1 = 0.8, Beta2 = 0.95 };
-
-    [Fact]
-    public void Step_EveryGoldenCase_GivesTheDefinitionsB()
-    {
-        string[] folders = Directory.GetDirectories(SharedFolder.Require("fixtures", "peft"), "opt_lorafa*");
-        folders.Should().HaveCountGreaterThanOrEqualTo(2);
-        foreach (string folder in folders)
-        {
-            using var scope = NewDisposeScope();
-            using JsonDocument description = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "case.json")));
-            using SafetensorsReader io = SafetensorsReader.Open(Path.Combine(folder, "io.safetensors"));
-            using SafetensorsReader weights = SafetensorsReader.Open(Path.Combine(folder, "base.safetensors"));
-            using GoldenLinearModel model = new(description.RootElement.GetProperty("model"));
-            model.load_state_dict(weights.Entries.ToDictionary(entry => entry.Name, entry => weights.Read(entry.Name)));
-            using AdaptedModel adapted = AdaptedModel.Load(model, Path.Combine(folder, "default"));
-            LoraAdapter adapter = (LoraAdapter)adapted.Layers[0].Value["default"];
-            JsonElement call = description.RootElement.GetProperty("call");
-            using LoraFaAdamW optimizer = new(adapted, new()
-            {
-                LearningRate = call.GetProperty("lr").GetDouble(),
-                WeightDecay = call.GetProperty("weight_decay").GetDouble(),
-                Beta1 = call.GetProperty("betas")[0].GetDouble(),
-                Beta2 = call.GetProperty("betas")[1].GetDouble(),
-                Epsilon = call.GetProperty("eps").GetDouble(),
-            });
-            for (int step = 1; io.TryGetEntry($"B_after_step_{step}", out _); step++)
-            {
-                optimizer.zero_grad();
-                (model.call(io.Read("x")) - io.Read("target")).square().mean().backward();
-                optimizer.step();
-                Reference.MaxRelativeError(adapter.B, io.Read($"B_after_step_{step}")).Should().BeLessThan(1e-6, folder);
-            }
-
-            Reference.SameBits(adapter.A, io.Read("A_after")).Should().BeTrue();
-        }
-    }
 
     [Theory]
     [InlineData(false, false)]
@@ -75,7 +37,7 @@ public class LoraFaAdamWTests
             Reference.RelativeError(run.Adapter.B, reference.B).Should().BeLessThan(1e-5);
             if (dora)
             {
-                Reference.RelativeError(((DoraAdapter)run.Adapter).Magnitude, reference.Magnitude!).Should().BeLessThan(1e-5);
+                Reference.RelativeError(run.Adapter.Magnitude!, reference.Magnitude!).Should().BeLessThan(1e-5);
             }
         }
 
@@ -93,14 +55,14 @@ public class LoraFaAdamWTests
         using MemoryStream state = new();
         first.save_state_dict(new BinaryWriter(state));
         using Tensor b = run.Adapter.B.detach().clone();
-        using Tensor magnitude = ((DoraAdapter)run.Adapter).Magnitude.detach().clone();
+        using Tensor magnitude = run.Adapter.Magnitude!.detach().clone();
         Train(first, 3, 5);
         using Tensor uninterrupted = run.Adapter.B.detach().clone();
 
         using (no_grad())
         {
             run.Adapter.B.copy_(b);
-            ((DoraAdapter)run.Adapter).Magnitude.copy_(magnitude);
+            run.Adapter.Magnitude!.copy_(magnitude);
         }
 
         using LoraFaAdamW second = new(run.Adapted, Options with { LearningRate = 1 });

@@ -78,18 +78,18 @@ public class LoraPlusTests
         using Sequential model = nn.Sequential(("fc", inner));
         using AdaptedModel adapted = AdapterInjector.Inject(model, new LoraOptions { Rank = 4, UseDora = true, TargetModules = ["fc"] });
         Reference.Disturb(adapted.Layers[0].Value);
-        DoraAdapter dora = (DoraAdapter)adapted.Layers[0].Value["default"];
+        LoraAdapter dora = (LoraAdapter)adapted.Layers[0].Value["default"];
         using AdamW optimizer = optim.AdamW(LoraPlus.Groups(adapted, Options with { WeightDecay = 0 }), eps: 0);
         using Tensor a = dora.A.detach().clone();
         using Tensor b = dora.B.detach().clone();
-        using Tensor m = dora.Magnitude.detach().clone();
+        using Tensor m = dora.Magnitude!.detach().clone();
         model.call(randn(11, 37)).square().mean().backward();
         optimizer.step();
 
         // Adam's first step moves every element by its learning rate.
         Moved(dora.A, a).Should().BeApproximately(1e-3, 1e-6);
         Moved(dora.B, b).Should().BeApproximately(16e-3, 1e-6);
-        Moved(dora.Magnitude, m).Should().BeApproximately(16e-3, 1e-5);
+        Moved(dora.Magnitude!, m).Should().BeApproximately(16e-3, 1e-5);
 
         static double Moved(Tensor after, Tensor before) => (after.detach() - before).abs().max().item<float>();
     }

@@ -32,7 +32,7 @@ public class LoraInitializerTests
         using DenseWeight weight = new(nn.Linear(inputs, outputs));
         manual_seed(12);
         InitialFactors factors = LoraInitializer.Initialize(
-            new LoraOptions { Rank = 16, Initialization = initialization }, weight, ScalarType.Float32, layer == "emb" ? WeightUse.Lookup : WeightUse.Product, 16);
+            new LoraOptions { Rank = 16, Initialization = initialization }, weight, GeometryOf(layer), ScalarType.Float32);
 
         factors.Residual.Should().BeNull();
         Compare(factors.A, layer == "emb" ? "emb.lora_embedding_A" : $"{layer}.lora_A.weight");
@@ -64,10 +64,10 @@ public class LoraInitializerTests
     public void Initialize_RandomConvolutionWithGroups_BoundsBByItsFanIn()
     {
         using var scope = NewDisposeScope();
-        using DenseWeight weight = new(nn.Linear(54, 400));
+        using AdapterStack stack = LayerKinds.StackFor(nn.Conv2d(24, 400, 3, groups: 4), new LoraOptions());
         manual_seed(13);
         InitialFactors factors = LoraInitializer.Initialize(
-            new LoraOptions { Rank = 16, Initialization = LoraInitialization.Random }, weight, ScalarType.Float32, WeightUse.Product, fanInOfB: 4);
+            new LoraOptions { Rank = 16, Initialization = LoraInitialization.Random }, stack.Weight, stack.Geometry, ScalarType.Float32);
 
         factors.B.abs().max().item<float>().Should().BeInRange(0.49f, 0.5f);
     }
@@ -95,7 +95,7 @@ public class LoraInitializerTests
         Tensor before = layer.weight!.detach().clone();
         LoraOptions options = new() { Rank = 4, Alpha = 12, Initialization = kind };
         Tensor? data = kind == LoraInitialization.LoraGa ? randn(48, 64) : kind == LoraInitialization.Eva || kind == LoraInitialization.Corda ? Spread() : null;
-        InitialFactors factors = LoraInitializer.Initialize(options, weight, ScalarType.Float32, data: data);
+        InitialFactors factors = LoraInitializer.Initialize(options, weight, GeometryOf("linear"), ScalarType.Float32, data);
 
         factors.A.shape.Should().Equal(4, 64);
         factors.B.shape.Should().Equal(48, 4);
@@ -122,8 +122,8 @@ public class LoraInitializerTests
         void Different(LoraInitialization kind, Tensor? data, Func<LoraOptions, LoraOptions> change)
         {
             LoraOptions options = new() { Rank = 4, Alpha = 12, Initialization = kind };
-            Tensor usual = LoraInitializer.Initialize(options, weight, ScalarType.Float32, data: data).A;
-            Tensor changed = LoraInitializer.Initialize(change(options), weight, ScalarType.Float32, data: data).A;
+            Tensor usual = LoraInitializer.Initialize(options, weight, GeometryOf("linear"), ScalarType.Float32, data).A;
+            Tensor changed = LoraInitializer.Initialize(change(options), weight, GeometryOf("linear"), ScalarType.Float32, data).A;
             Reference.RelativeError(changed, usual).Should().BeGreaterThan(0.01, kind.ToString());
         }
     }
@@ -134,7 +134,7 @@ public class LoraInitializerTests
         using DenseWeight weight = new(nn.Linear(64, 48));
         foreach (LoraInitialization kind in (LoraInitialization[])[LoraInitialization.Eva, LoraInitialization.Corda, LoraInitialization.LoraGa])
         {
-            Action initialize = () => LoraInitializer.Initialize(new LoraOptions { Initialization = kind }, weight, ScalarType.Float32);
+            Action initialize = () => LoraInitializer.Initialize(new LoraOptions { Initialization = kind }, weight, GeometryOf("linear"), ScalarType.Float32);
             initialize.Should().Throw<InvalidOperationException>().WithMessage($"*{kind}*{nameof(DataCollector)}*");
         }
     }
@@ -144,4 +144,6 @@ public class LoraInitializerTests
         Tensor x = randn(300, 64, dtype: ScalarType.Float64) * linspace(0.5, 2, 64, dtype: ScalarType.Float64);
         return x.t().matmul(x);
     }
+
+    private static Geometry GeometryOf(string layer) => layer == "emb" ? new EmbeddingGeometry() : new LinearGeometry(LayerKind.Linear, 1);
 }
