@@ -10,9 +10,18 @@ public sealed record TrainableTokens
     public TrainableTokens(string? module, params IReadOnlyList<int> indices)
     {
         ArgumentNullException.ThrowIfNull(indices);
-        if (indices.Count == 0 || indices.Any(static i => i < 0) || indices.Distinct().Count() != indices.Count)
+        HashSet<int> seen = [];
+        foreach (int index in indices)
         {
-            throw new ArgumentException($"Token indices must be 0 or more, each once; given: {string.Join(", ", indices)}.", nameof(indices));
+            if (index < 0 || !seen.Add(index))
+            {
+                throw new ArgumentException($"Token indices must be 0 or more, each once; {index} is {(index < 0 ? "below" : "there twice")}.", nameof(indices));
+            }
+        }
+
+        if (seen.Count == 0)
+        {
+            throw new ArgumentException("There are no token indices.", nameof(indices));
         }
 
         Module = module;
