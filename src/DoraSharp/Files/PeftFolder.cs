@@ -74,7 +74,7 @@ public sealed class PeftFolder : IDisposable
                 tensors.Add(new(modulePath, part, reader.Read(entry.Name, device)));
             }
 
-            return new(path, config.Options, config.Metadata, tensors.AsReadOnly(), warnings.AsReadOnly());
+            return new(path, config.Options, config.Metadata with { TensorType = CommonType(tensors) }, tensors.AsReadOnly(), warnings.AsReadOnly());
         }
         catch
         {
@@ -127,6 +127,13 @@ public sealed class PeftFolder : IDisposable
         {
             tensor.Value.Dispose();
         }
+    }
+
+    // A file of float32 says nothing: that is what parameters are stored as by default.
+    private static ScalarType? CommonType(List<PeftTensor> tensors)
+    {
+        ScalarType[] types = [.. tensors.Select(static tensor => tensor.Value.dtype).Distinct()];
+        return types is [not ScalarType.Float32] ? types[0] : null;
     }
 
     private static string PathOf(string folder, string adapterName) =>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using static TorchSharp.torch;
 
 namespace DoraSharp;
 
@@ -22,6 +23,10 @@ public sealed record PeftMetadata
     /// <summary>The PEFT version that wrote the file. PEFT: <c>peft_version</c>.</summary>
     /// <value><see cref="FormatVersion"/> by default.</value>
     public string? PeftVersion { get; init; } = FormatVersion;
+
+    /// <summary>The element type in which the adapter's tensors are stored in the file.</summary>
+    /// <value><see langword="null"/> by default: that of the file which the adapter was loaded from, or else of its parameters.</value>
+    public ScalarType? TensorType { get; init; }
 
     /// <summary>Fields that are kept as they are: <c>auto_mapping</c>, and those of the file that this library does not know.</summary>
     /// <value>JSON values by field name; empty by default.</value>

@@ -15,6 +15,7 @@ public sealed partial class AdaptedModel : IDisposable
     private readonly InjectionOptions injection;
     private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
     private string[] active = [];
+    private Untying? untying;
     private bool unloaded;
 
     internal AdaptedModel(nn.Module model, InjectionOptions injection)
@@ -151,19 +152,21 @@ public sealed partial class AdaptedModel : IDisposable
         adapterName ??= AdapterName;
         InstalledAdapter adapter = Find(adapterName);
         using var scope = NewDisposeScope();
-        PeftFolder.Write(folder, adapter.Options, TensorsOf(adapterName), about ?? adapter.Metadata, adapterName);
+        ScalarType? type = about?.TensorType ?? adapter.Metadata.TensorType;
+        IEnumerable<PeftTensor> tensors = TensorsOf(adapterName);
+        PeftFolder.Write(folder, adapter.Options, type is { } t ? [.. tensors.Select(tensor => tensor with { Value = tensor.Value.to(t) })] : tensors, about ?? adapter.Metadata, adapterName);
     }
 
     /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>
+    /// <remarks>A weight that is shared with a layer that is not adapted (a tied embedding) is separated from it: that layer keeps its weight.</remarks>
     /// <param name="safe">Refuse results that are not finite.</param>
     /// <exception cref="InvalidOperationException">
-    /// The adapters are merged already, a result is not finite, or a weight is shared with a layer that is not adapted. Nothing was changed.
+    /// The adapters are merged already, a result is not finite, or a weight is shared with something that cannot be given a copy. Nothing was changed.
     /// </exception>
     public void Merge(bool safe = true)
     {
         RefuseIfUnloaded();
-        TiedWeights.Refuse(Model, installation.Layers);
-        MergePlan.Run(Layers, safe);
+        MergeAll(Layers, safe);
     }
 
     /// <summary>Restores the base weights bit for bit.</summary>
@@ -179,6 +182,9 @@ public sealed partial class AdaptedModel : IDisposable
         {
             stack.Unmerge();
         }
+
+        untying?.Dispose();
+        untying = null;
     }
 
     /// <summary>
@@ -190,8 +196,9 @@ public sealed partial class AdaptedModel : IDisposable
     public void MergeAndUnload(bool safe = true)
     {
         RefuseIfUnloaded();
-        TiedWeights.Refuse(Model, installation.Layers);
-        MergePlan.Run([.. Layers.Where(layer => !layer.Value.IsMerged)], safe);
+        MergeAll([.. Layers.Where(layer => !layer.Value.IsMerged)], safe);
+        untying?.Keep();
+        untying = null;
         foreach ((_, AdapterStack stack) in Layers)
         {
             stack.ForgetAdjustments();
@@ -355,6 +362,27 @@ public sealed partial class AdaptedModel : IDisposable
         {
             throw new InvalidDataException(
                 $"The configuration in '{folder.Path}' asks for {site.Options.Summary} at {site.Path}; no tensor in the file has a dimension of that size. Nothing was loaded.");
+        }
+    }
+
+    private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
+    {
+        if (IsMerged)
+        {
+            MergePlan.Run(layers, safe);
+            return;
+        }
+
+        Untying separated = TiedWeights.Separate(Model, installation.Layers);
+        try
+        {
+            MergePlan.Run(layers, safe);
+            untying = separated;
+        }
+        catch
+        {
+            separated.Dispose();
+            throw;
         }
     }
 

@@ -7,12 +7,18 @@ namespace DoraSharp;
 internal static class ModelDescriber
 {
     /// <summary>Describes a model.</summary>
-    public static ModelDescription Describe(nn.Module model, ModuleTree tree, InjectionOptions injection) =>
-        new(Describe("", model, []), [.. tree.Nodes.Select(node => Describe(node.Path, node.Module, node.Aliases))])
+    public static ModelDescription Describe(nn.Module model, ModuleTree tree, InjectionOptions injection)
+    {
+        string[][] tied = Tied(model, tree);
+        string? embedding = tree.Nodes.FirstOrDefault(node => node.Module is Embedding && tied.Any(group => group.Contains($"{node.Path}.weight")))?.Path;
+        return new(Describe("", model, []), [.. tree.Nodes.Select(node => Describe(node.Path, node.Module, node.Aliases))])
         {
             ModelType = injection.ModelType,
-            TiedParameters = Tied(model, tree),
+            TiedParameters = tied,
+            InputEmbedding = embedding,
+            TiesWordEmbeddings = embedding is not null,
         };
+    }
 
     private static ModuleDescription Describe(string path, nn.Module module, IReadOnlyList<string> aliases)
     {

@@ -10,6 +10,9 @@ internal static class ModuleInternals
     /// <summary>The registered children of a module, by name and in order.</summary>
     public static OrderedDict<string, nn.Module> Children(nn.Module module) => ChildrenOf(module);
 
+    /// <summary>The registered parameters of a module, by name and in order.</summary>
+    public static OrderedDict<string, TorchSharp.Modules.Parameter> Parameters(nn.Module module) => ParametersOf(module);
+
     /// <summary>The native tensor behind a tensor object.</summary>
     public static ref nint Handle(Tensor tensor) => ref HandleOf(tensor);
 
@@ -23,6 +26,9 @@ internal static class ModuleInternals
 
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_internal_submodules")]
     private static extern ref OrderedDict<string, nn.Module> ChildrenOf(nn.Module module);
+
+    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "_internal_params")]
+    private static extern ref OrderedDict<string, TorchSharp.Modules.Parameter> ParametersOf(nn.Module module);
 
     // An accessor of a generic class's field must be generic in the same way.
     private static class Hooks<TBefore, TAfter>

@@ -19,6 +19,8 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
     public override Parameter Stored => module.get_parameter(weightName) ??
         throw new InvalidOperationException($"The {module.GetType().Name} has no parameter '{weightName}' any more.");
 
+    public override string Name => weightName;
+
     public override long Outputs => layout.MatrixShape(Stored.shape).Outputs;
 
     public override long Inputs => layout.MatrixShape(Stored.shape).Inputs;

@@ -32,6 +32,9 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The parameter that holds W, in the layer's own layout. Its change means that W has changed.</summary>
     public abstract Parameter Stored { get; }
 
+    /// <summary>The name of that parameter in its module.</summary>
+    public abstract string Name { get; }
+
     /// <summary>Why an update cannot be folded into W; <see langword="null"/> if it can.</summary>
     public virtual string? WhyNotMergeable => null;
 
