@@ -40,6 +40,9 @@ public sealed class AdapterStack : nn.Module
 
     internal FrozenWeight Weight => weight;
 
+    /// <summary>The base weight as it is when nothing is merged, in the layer's own layout.</summary>
+    internal Tensor BaseWeight => original?.Weight ?? weight.Stored;
+
     internal Geometry Geometry { get; }
 
     /// <summary>The adapter of each sample of the next batches; <see langword="null"/> where the active ones serve all.</summary>

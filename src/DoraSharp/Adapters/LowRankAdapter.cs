@@ -17,7 +17,11 @@ public abstract class LowRankAdapter : Adapter
 {
     private const string NameOfMagnitude = "lora_magnitude_vector";
 
+    /// <summary>The share of its bias below which a row's norm counts as rounded away.</summary>
+    private const double Drowned = 1e-4;
+
     private readonly VersionedCache norm = new();
+    private readonly VersionedCache drowned = new();
     private double scale = 1;
 
     private protected LowRankAdapter(string name, Geometry geometry)
@@ -39,7 +43,7 @@ public abstract class LowRankAdapter : Adapter
         internal set
         {
             scale = double.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(nameof(value), value, "A scale must be finite.");
-            norm.Clear();
+            Invalidate();
         }
     }
 
@@ -73,12 +77,17 @@ public abstract class LowRankAdapter : Adapter
             return y + ((gains - 1) * product) + (gains * Update(zeros_like(product), dropped, dropout: 0));
         }
 
-        Tensor updated = Update(y, x, dropout);
+        if (fold.Bias is not { } bias)
+        {
+            return gains * Update(y, x, dropout);
+        }
 
         // The bias is never scaled. In this form a gain of exactly 1 gives back y bit for bit.
-        return fold.Bias is { } bias
-            ? addcmul(fold.Geometry.PerOutput((1 - gain) * bias.to(updated.dtype)), gains, updated, 1)
-            : gains * updated;
+        Tensor offset = bias.to(y.dtype);
+        Tensor output = addcmul(fold.Geometry.PerOutput((1 - gain) * offset), gains, Update(y, x, dropout), 1);
+        return DrownedRows(fold.Weight, bias) is { } drowned
+            ? where(fold.Geometry.PerOutput(drowned), (gains * Update(fold.ProductSoFar(x), x, dropout)) + fold.Geometry.PerOutput(offset), output)
+            : output;
     }
 
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
@@ -90,7 +99,11 @@ public abstract class LowRankAdapter : Adapter
             : updated;
     }
 
-    internal override void Invalidate() => norm.Clear();
+    internal override void Invalidate()
+    {
+        norm.Clear();
+        drowned.Clear();
+    }
 
     /// <summary>n = ‖W + s·B·A‖, [out], kept until W or a factor changes.</summary>
     internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([weight.Stored, .. Sources], () =>
@@ -100,6 +113,23 @@ public abstract class LowRankAdapter : Adapter
         (Tensor a, Tensor b) = Factors();
         return RowNorms.OfUpdated(weight, a, Geometry.MatrixB(b), Scaling).MoveToOuterDisposeScope();
     });
+
+    /// <summary>
+    /// The rows so small that their bias rounds them away in W x + b, which the gradient of m could then not be told from:
+    /// [out] of booleans; <see langword="null"/> where there are none, as nearly always.
+    /// </summary>
+    private Tensor? DrownedRows(FrozenWeight weight, Tensor bias)
+    {
+        Tensor mask = drowned.GetOrCompute([weight.Stored, bias], () =>
+        {
+            using var noGrad = no_grad();
+            using var scope = NewDisposeScope();
+            Tensor squared = weight.SquaredRowNorms();
+            Tensor rows = squared.sqrt().mul(1 / Drowned).lt(bias.to(ScalarType.Float64).abs()).logical_and(squared.gt(0));
+            return (rows.any().item<bool>() ? rows : rows[..0]).MoveToOuterDisposeScope();
+        });
+        return mask.shape[0] > 0 ? mask : null;
+    }
 
     /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖.</summary>
     private protected void AddMagnitude(FrozenWeight weight)
@@ -120,6 +150,7 @@ public abstract class LowRankAdapter : Adapter
         if (disposing)
         {
             norm.Dispose();
+            drowned.Dispose();
         }
 
         base.Dispose(disposing);

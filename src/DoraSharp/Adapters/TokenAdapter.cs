@@ -4,7 +4,10 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>Trains single rows of an embedding, which take the place of the base's: those of some tokens. PEFT: <c>trainable_token_indices</c>.</summary>
-/// <remarks>On an output head that shares the embedding's weight the same rows are used: the logits of these tokens.</remarks>
+/// <remarks>
+/// A step of the fold like any other: V ← V + (D − W) on the rows of these tokens, D being the trained ones. On an output head
+/// that shares the embedding's weight the same rows are used: the logits of these tokens.
+/// </remarks>
 public sealed class TokenAdapter : Adapter
 {
     private const string NameOfRows = "trainable_tokens_delta";
@@ -51,23 +54,24 @@ public sealed class TokenAdapter : Adapter
     internal override Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold)
     {
         Tensor index = Index(y.device);
+        Tensor change = Change(fold.Weight, y.dtype);
         if (rowsAreOutputs)
         {
-            Tensor logits = x.matmul(Rows.t());
-            return y.index_copy(1, index, fold.Bias is { } bias ? logits + bias.to(logits.dtype).index_select(0, index) : logits);
+            return y.index_add(1, index, x.matmul(change.t()), 1);
         }
 
         Tensor places = full([fold.Weight.Inputs], -1L, dtype: ScalarType.Int64, device: y.device);
         places.index_copy_(0, index, arange(indices.Length, dtype: ScalarType.Int64, device: y.device));
         Tensor place = places.index_select(0, x);
-        return where(place.ge(0).unsqueeze(1), Rows.index_select(0, place.clamp_min(0)), y);
+        return y + where(place.ge(0).unsqueeze(1), change.index_select(0, place.clamp_min(0)), zeros(1, dtype: y.dtype, device: y.device));
     }
 
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
     {
+        Tensor change = Change(weight, v.dtype);
         if (!rowsAreOutputs)
         {
-            return v.index_copy(1, Index(v.device), Rows.to(v.dtype).t().narrow(0, firstRow, v.shape[0]));
+            return v.index_add(1, Index(v.device), change.t().narrow(0, firstRow, v.shape[0]), 1);
         }
 
         long[] here = [.. Enumerable.Range(0, indices.Length).Where(i => indices[i] >= firstRow && indices[i] < firstRow + v.shape[0]).Select(i => (long)i)];
@@ -77,7 +81,15 @@ public sealed class TokenAdapter : Adapter
         }
 
         Tensor at = tensor(here.Select(i => indices[i] - firstRow).ToArray(), device: v.device);
-        return v.index_copy(0, at, Rows.to(v.dtype).index_select(0, tensor(here, device: v.device)));
+        return v.index_add(0, at, change.index_select(0, tensor(here, device: v.device)), 1);
+    }
+
+    /// <summary>D − W of the trained rows, [tokens, d].</summary>
+    private Tensor Change(FrozenWeight weight, ScalarType dtype)
+    {
+        Tensor matrix = weight.Dense();
+        Tensor rows = rowsAreOutputs ? matrix : matrix.t();
+        return Rows.to(dtype) - rows.index_select(0, Index(rows.device)).to(dtype);
     }
 
     private Tensor Index(Device device) => tensor(indices, device: device);

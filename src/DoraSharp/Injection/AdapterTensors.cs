@@ -10,8 +10,11 @@ internal sealed class AdapterTensors
     private readonly Dictionary<string, (Tensor Tensor, long[] Shape)> tensors = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Tensor> baseWeights = new(StringComparer.Ordinal);
 
+    private readonly IReadOnlyList<string> keptBaseWeights;
+
     public AdapterTensors(AdaptedModel model, string adapterName)
     {
+        keptBaseWeights = model.ReportOf(adapterName).File?.BaseWeights ?? [];
         foreach (InstalledLayer layer in model.InstalledLayers)
         {
             if (layer.Stack.Find(adapterName) is not { } adapter)
@@ -19,7 +22,7 @@ internal sealed class AdapterTensors
                 continue;
             }
 
-            baseWeights[layer.DiskPath + BaseWeight] = layer.Stack.Weight.Stored;
+            baseWeights[layer.DiskPath + BaseWeight] = layer.Stack.BaseWeight;
             foreach (FileTensor tensor in adapter.FileTensors)
             {
                 tensors.Add($"{layer.DiskPath}.{tensor.Part}", (tensor.Value, tensor.Shape));
@@ -47,12 +50,8 @@ internal sealed class AdapterTensors
         using var noGrad = no_grad();
         return
         [
-            .. tensors.Select(static entry =>
-            {
-                (string path, string part) = PeftTensor.Split(entry.Key);
-                (Tensor tensor, long[] shape) = entry.Value;
-                return new PeftTensor(path, part, tensor.shape.SequenceEqual(shape) ? tensor : tensor.reshape(shape));
-            }),
+            .. tensors.Select(static entry => InFile(entry.Key, entry.Value.Tensor, entry.Value.Shape)),
+            .. baseWeights.Where(entry => keptBaseWeights.Contains(entry.Key)).Select(static entry => InFile(entry.Key, entry.Value, entry.Value.shape)),
         ];
     }
 
@@ -84,6 +83,7 @@ internal sealed class AdapterTensors
             }
         }
 
+        string[] kept = [.. baseWeights.Keys.Where(given.ContainsKey)];
         warnings.AddRange(AboutBaseWeights(given));
         string problems = allowMismatched ? "" : Problem("missing", missing) + Problem("unexpected", [.. given.Keys]);
         problems += Problem("of another shape", misshapen);
@@ -103,7 +103,13 @@ internal sealed class AdapterTensors
             }
         }
 
-        return new([.. copies.Select(copy => copy.Name)], missing, [.. given.Keys], warnings);
+        return new([.. copies.Select(copy => copy.Name)], missing, [.. given.Keys], warnings) { BaseWeights = kept };
+    }
+
+    private static PeftTensor InFile(string name, Tensor tensor, long[] shape)
+    {
+        (string path, string part) = PeftTensor.Split(name);
+        return new PeftTensor(path, part, tensor.shape.SequenceEqual(shape) ? tensor : tensor.reshape(shape));
     }
 
     // PEFT saves the weight of an adapted embedding or head as well when its name is a common one.

@@ -5,4 +5,8 @@ namespace DoraSharp;
 /// <param name="Missing">Those that the model has and the file has not; they keep their initial values.</param>
 /// <param name="Unexpected">Those that the file has and the model has no place for.</param>
 /// <param name="Warnings">What was odd but accepted, a sentence each.</param>
-public sealed record LoadedTensors(IReadOnlyList<string> Loaded, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected, IReadOnlyList<string> Warnings);
+public sealed record LoadedTensors(IReadOnlyList<string> Loaded, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected, IReadOnlyList<string> Warnings)
+{
+    /// <summary>The base weights that the file held besides, as PEFT's files of adapted embeddings do; they are saved again.</summary>
+    internal IReadOnlyList<string> BaseWeights { get; init; } = [];
+}

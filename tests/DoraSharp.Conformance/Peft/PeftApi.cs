@@ -63,7 +63,7 @@ internal static class PeftApi
 
     /// <summary>The rank and the scaling of an adapter at a layer.</summary>
     public static (int Rank, double Scaling)? Setting(AdaptedModel adapted, string path, string name) =>
-        Layer(adapted, path)?.Find(name) is LoraAdapter adapter ? (((LoraOptions)adapter.Options).Rank, adapter.Scaling) : null;
+        Layer(adapted, path)?.Find(name) is LowRankAdapter adapter ? (adapter.Options.Rank, adapter.Scaling) : null;
 
     /// <summary>The magnitude of an adapter that has none in PEFT's format.</summary>
     public static Parameter GiveMagnitude(AdaptedModel adapted, string path, string name) => throw Missing("a magnitude for VeRA (DVoRA)");
