@@ -1,3 +1,4 @@
+using System.Text.Json;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Conformance;
@@ -34,7 +35,7 @@ internal static class GradientCheck
         }
 
         y.backward([subject.Io.Read("dy")]);
-        foreach ((string key, Tensor expected) in subject.Io.ReadAll(prefix + Prefix))
+        foreach ((string key, Tensor expected) in Expected(subject, prefix + Prefix))
         {
             int input = subject.File.Model.Inputs.ToList().IndexOf(key);
             string[] parts = key.Split('@');
@@ -43,5 +44,21 @@ internal static class GradientCheck
                 : other?.Invoke(key) ?? PeftApi.Gradient(adapted, parts.Length == 2 ? parts[1] : subject.AdapterName, parts[0], expected.shape);
             subject.Expect.Close(prefix + Prefix + key, actual, expected);
         }
+    }
+
+    // Where a head's factors are an embedding's, PEFT's files have the gradient of each use; one variable gathers their sum.
+    private static IEnumerable<KeyValuePair<string, Tensor>> Expected(PeftCase subject, string prefix)
+    {
+        IReadOnlyList<KeyValuePair<string, Tensor>> all = [.. subject.Io.ReadAll(prefix)];
+        if (!subject.File.Adapters.Any(static adapter => adapter.Config.TryGetValue("ensure_weight_tying", out JsonElement tied) && tied.ValueKind == JsonValueKind.True))
+        {
+            return all;
+        }
+
+        Tensor OfHead(string part) => all.Single(entry => entry.Key.EndsWith(part, StringComparison.Ordinal)).Value.t();
+        return all.Select(entry =>
+            entry.Key.EndsWith(".lora_embedding_A", StringComparison.Ordinal) ? KeyValuePair.Create(entry.Key, entry.Value + OfHead(".lora_B.weight"))
+            : entry.Key.EndsWith(".lora_embedding_B", StringComparison.Ordinal) ? KeyValuePair.Create(entry.Key, entry.Value + OfHead(".lora_A.weight"))
+            : entry).Where(static entry => !entry.Key.EndsWith(".lora_A.weight", StringComparison.Ordinal) && !entry.Key.EndsWith(".lora_B.weight", StringComparison.Ordinal));
     }
 }
