@@ -15,6 +15,9 @@ internal sealed class OriginalWeight : IDisposable
         biasBits = weight.Bias?.clone().DetachFromDisposeScope();
     }
 
+    /// <summary>The weight, in the layer's own layout.</summary>
+    public Tensor Bits => bits;
+
     public void RestoreInto(FrozenWeight weight)
     {
         weight.Overwrite(bits);
