@@ -8,13 +8,13 @@ namespace DoraSharp;
 /// </summary>
 public abstract class Adapter : nn.Module
 {
-    private protected Adapter(string name)
-        : base(name)
-    {
-    }
+    private protected Adapter(string name, AdapterOptions options)
+        : base(name) => Options = options;
 
-    /// <summary>The options that the adapter was made with; the rank and alpha are those of this layer.</summary>
-    public abstract AdapterOptions Options { get; }
+    // A covariant override would give a type two properties of one name, on which TorchSharp's to(...) fails.
+
+    /// <summary>The adapter's options; the rank and alpha are those of this layer.</summary>
+    public AdapterOptions Options { get; internal set; }
 
     /// <summary>The element type of the trained parameters.</summary>
     public abstract ScalarType DType { get; }

@@ -115,11 +115,7 @@ public sealed class AdapterStack : nn.Module
     {
         RefuseIfMerged("delete an adapter");
         Detach(name).Dispose();
-        if (adjustments.Remove(name, out BaseAdjustment? adjustment))
-        {
-            adjustment.Undo(weight);
-            adjustment.Dispose();
-        }
+        UndoAdjustment(name);
     }
 
     /// <summary>Gives an adapter another name. It stays active if it is.</summary>
@@ -219,11 +215,11 @@ public sealed class AdapterStack : nn.Module
     /// <param name="name">Its name.</param>
     /// <param name="options">Its options.</param>
     /// <param name="data">What a data-driven initialization gathered of this layer.</param>
-    /// <param name="adjustsBase">Whether the initialization may change the base weight; if not, A and B start as by default.</param>
-    internal void Add(string name, LoraOptions options, Tensor? data, bool adjustsBase = true)
+    /// <param name="initializes">Whether the initialization looks at the base weight, which it may change; if not, A and B start as by default.</param>
+    internal void Add(string name, LoraOptions options, Tensor? data, bool initializes = true)
     {
         RefuseAdding(name);
-        LoraOptions start = adjustsBase ? options : options with { Initialization = LoraInitialization.Kaiming };
+        LoraOptions start = initializes ? options : options with { Initialization = LoraInitialization.Kaiming };
         InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
         BaseAdjustment? adjustment = null;
         if (factors.Residual is not null)
@@ -268,6 +264,22 @@ public sealed class AdapterStack : nn.Module
         {
             parameter.requires_grad = false;
         }
+    }
+
+    /// <summary>Puts another adapter in the place of one, which is disposed. A base weight that the old one's initialization changed is restored.</summary>
+    internal void Exchange(string name, Adapter adapter)
+    {
+        Adapter old = this[name];
+        adapter.train(training);
+        adapters[name] = adapter;
+        _internal_submodules[name] = adapter;
+        foreach (var parameter in adapter.parameters())
+        {
+            parameter.requires_grad = active.Contains(name);
+        }
+
+        old.Dispose();
+        UndoAdjustment(name);
     }
 
     /// <summary>Takes an adapter out without disposing it.</summary>
@@ -410,6 +422,15 @@ public sealed class AdapterStack : nn.Module
     private static Tensor? Sum(Tensor? a, Tensor? b) => a is null ? b : b is null ? a : a + b.to(a.dtype);
 
     private Adapter[] ActiveAdapters() => Array.ConvertAll(active, name => adapters[name]);
+
+    private void UndoAdjustment(string name)
+    {
+        if (adjustments.Remove(name, out BaseAdjustment? adjustment))
+        {
+            adjustment.Undo(weight);
+            adjustment.Dispose();
+        }
+    }
 
     private void Register(string name, Adapter adapter)
     {

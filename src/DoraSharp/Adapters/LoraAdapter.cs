@@ -12,13 +12,10 @@ public sealed class LoraAdapter : LowRankAdapter
     private const string NameOfB = "lora_B";
     private const string NameOfBias = "lora_B_bias";
 
-    private readonly LoraOptions options;
-
     /// <summary>Makes an adapter from its initial factors, which it takes over.</summary>
     internal LoraAdapter(LoraOptions options, FrozenWeight weight, Geometry geometry, InitialFactors factors)
-        : base(options.UseDora ? "DoraAdapter" : nameof(LoraAdapter), geometry)
+        : base(options.UseDora ? "DoraAdapter" : nameof(LoraAdapter), options, geometry)
     {
-        this.options = options;
         ScalarType dtype = ParameterType(weight.DType);
 
         // A caller's dispose scope must not take the parameters of a module that outlives it.
@@ -35,11 +32,6 @@ public sealed class LoraAdapter : LowRankAdapter
         }
     }
 
-    // A covariant override would give the type two properties of one name, on which TorchSharp's to(...) fails.
-
-    /// <summary>The options that the adapter was made with, as <see cref="LoraOptions"/>; the rank and alpha are those of this layer.</summary>
-    public override AdapterOptions Options => options;
-
     // to(...) replaces the registered parameters, so these are asked for at every use.
 
     /// <summary>The down projection A, [rank, in].</summary>
@@ -51,7 +43,7 @@ public sealed class LoraAdapter : LowRankAdapter
     /// <summary>B's own bias [out], which is scaled by s; <see langword="null"/> without <see cref="LoraOptions.LoraBias"/>.</summary>
     public Parameter? BiasOfB => get_parameter(NameOfBias);
 
-    internal override double InitialScaling => options.Scaling;
+    internal override double InitialScaling => ((LoraOptions)Options).Scaling;
 
     internal override Tensor[] Sources => [A, B];
 
@@ -63,4 +55,17 @@ public sealed class LoraAdapter : LowRankAdapter
             : [InFile(FactorPart.A, A), InFile(FactorPart.B, B), .. base.FileTensors];
 
     internal override (Tensor A, Tensor B) Factors() => (A, B);
+
+    /// <summary>Takes over the values of a combination, rounded to the parameters' own dtype.</summary>
+    internal void Overwrite(CombinedUpdate update)
+    {
+        using var noGrad = no_grad();
+        A.copy_(update.A);
+        B.copy_(update.B);
+        Magnitude?.copy_(update.Magnitude!);
+        if (update.Bias is { } bias)
+        {
+            BiasOfB!.copy_(bias);
+        }
+    }
 }

@@ -48,6 +48,12 @@ public sealed record LoraInitialization
     /// <summary>The number of subspace iterations of <see cref="PissaFast"/>; 0 for every other kind.</summary>
     public int Iterations { get; }
 
+    /// <summary>Whether the method takes its update out of the base weight.</summary>
+    internal bool ChangesBase => Iterations > 0 || this == Pissa || this == Olora || this == Corda || this == Loftq || this == LoraGa;
+
+    /// <summary>Whether the method looks at data.</summary>
+    internal bool NeedsData => this == Eva || this == Corda || this == LoraGa;
+
     /// <summary>PiSSA by a randomised decomposition. PEFT: <c>"pissa_niter_n"</c>.</summary>
     /// <param name="iterations">The number of subspace iterations, 1 or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are none.</exception>

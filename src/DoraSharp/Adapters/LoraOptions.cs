@@ -95,6 +95,22 @@ public sealed record LoraOptions : AdapterOptions
     internal override string Summary =>
         string.Create(CultureInfo.InvariantCulture, $"{(UseDora ? "DoRA" : "LoRA")} rank {Rank}, alpha {Alpha}{(UseRsLora ? ", rank-stabilised" : "")}");
 
+    /// <summary>What the options of an adapter of any kind say about where and how it trains, for LoRA.</summary>
+    internal static LoraOptions From(AdapterOptions options) => options as LoraOptions ?? new LoraOptions
+    {
+        Rank = options.Rank,
+        Dropout = options.Dropout,
+        DropoutPlacement = options.DropoutPlacement,
+        TargetModules = options.TargetModules,
+        ExcludeModules = options.ExcludeModules,
+        TaskType = options.TaskType,
+        LayersToTransform = options.LayersToTransform,
+        LayersPattern = options.LayersPattern,
+        Bias = options.Bias,
+        ModulesToSave = options.ModulesToSave,
+        FanInFanOut = options.FanInFanOut,
+    };
+
     private static KeyValuePair<string, T>[] Checked<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string name, Predicate<T> valid)
     {
         ArgumentNullException.ThrowIfNull(patterns, name);

@@ -24,8 +24,8 @@ public abstract class LowRankAdapter : Adapter
     private readonly VersionedCache drowned = new();
     private double scale = 1;
 
-    private protected LowRankAdapter(string name, Geometry geometry)
-        : base(name) => Geometry = geometry;
+    private protected LowRankAdapter(string name, AdapterOptions options, Geometry geometry)
+        : base(name, options) => Geometry = geometry;
 
     /// <inheritdoc/>
     public override ScalarType DType => Sources[0].dtype;
@@ -114,6 +114,7 @@ public abstract class LowRankAdapter : Adapter
         return RowNorms.OfUpdated(weight, a, Geometry.MatrixB(b), Scaling).MoveToOuterDisposeScope();
     });
 
+<<<<<<< HEAD
     /// <summary>
     /// The rows so small that their bias rounds them away in W x + b, which the gradient of m could then not be told from:
     /// [out] of booleans; <see langword="null"/> where there are none, as nearly always.
@@ -133,9 +134,15 @@ public abstract class LowRankAdapter : Adapter
 
     /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖.</summary>
     private protected void AddMagnitude(FrozenWeight weight)
+=======
+    /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖. The other parameters stay the same objects.</summary>
+    /// <param name="weight">W.</param>
+    /// <param name="trains">Whether the magnitude trains.</param>
+    internal void AddMagnitude(FrozenWeight weight, bool trains = true)
+>>>>>>> cd4451f48d0c66479bebc176d937505cbeb48bad
     {
         using Tensor start = Norm(weight);
-        register_parameter(NameOfMagnitude, (Parameter)new Parameter(start.clone()).DetachFromDisposeScope());
+        register_parameter(NameOfMagnitude, (Parameter)new Parameter(start.clone(), trains).DetachFromDisposeScope());
     }
 
     private protected FileTensor InFile(FactorPart part, Parameter parameter)

@@ -6,10 +6,8 @@ namespace DoraSharp;
 /// The adapter of an embedding, used on the output head that shares its weight: the head's update is the embedding's,
 /// transposed. It has no parameters of its own. PEFT: <c>ensure_weight_tying</c>.
 /// </summary>
-internal sealed class TiedLoraAdapter(LoraAdapter source, Geometry geometry) : LowRankAdapter(nameof(TiedLoraAdapter), geometry)
+internal sealed class TiedLoraAdapter(LoraAdapter source, Geometry geometry) : LowRankAdapter(nameof(TiedLoraAdapter), source.Options, geometry)
 {
-    public override AdapterOptions Options => source.Options;
-
     internal override double InitialScaling => source.InitialScaling;
 
     internal override Tensor[] Sources => source.Sources;

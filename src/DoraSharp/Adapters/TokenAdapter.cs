@@ -12,7 +12,6 @@ public sealed class TokenAdapter : Adapter
 {
     private const string NameOfRows = "trainable_tokens_delta";
 
-    private readonly AdapterOptions options;
     private readonly long[] indices;
     private readonly TokenAdapter? source;
     private readonly bool rowsAreOutputs;
@@ -24,9 +23,8 @@ public sealed class TokenAdapter : Adapter
     /// <param name="geometry">How it is used.</param>
     /// <param name="source">The adapter of the embedding whose rows are used here as well.</param>
     internal TokenAdapter(AdapterOptions options, IReadOnlyList<int> indices, FrozenWeight weight, Geometry geometry, TokenAdapter? source)
-        : base(nameof(TokenAdapter))
+        : base(nameof(TokenAdapter), options)
     {
-        this.options = options;
         this.indices = [.. indices.Select(i => (long)i)];
         this.source = source;
         rowsAreOutputs = geometry.Kind != LayerKind.Embedding;
@@ -39,9 +37,6 @@ public sealed class TokenAdapter : Adapter
             register_parameter(NameOfRows, (Parameter)new Parameter(rows.to(ParameterType(weight.DType), copy: true)).DetachFromDisposeScope());
         }
     }
-
-    /// <inheritdoc/>
-    public override AdapterOptions Options => options;
 
     /// <inheritdoc/>
     public override ScalarType DType => Rows.dtype;

@@ -12,15 +12,13 @@ public sealed class VeraAdapter : LowRankAdapter
     private const string NameOfB = "vera_lambda_b";
     private const string NameOfD = "vera_lambda_d";
 
-    private readonly VeraOptions options;
     private readonly VeraProjections projections;
     private readonly long inputs;
     private readonly long outputs;
 
     internal VeraAdapter(VeraOptions options, FrozenWeight weight, Geometry geometry, VeraProjections projections)
-        : base(options.UseDora ? "DvoraAdapter" : nameof(VeraAdapter), geometry)
+        : base(options.UseDora ? "DvoraAdapter" : nameof(VeraAdapter), options, geometry)
     {
-        this.options = options;
         this.projections = projections;
         inputs = weight.Inputs;
         outputs = weight.Outputs;
@@ -32,9 +30,6 @@ public sealed class VeraAdapter : LowRankAdapter
             AddMagnitude(weight);
         }
     }
-
-    /// <inheritdoc/>
-    public override AdapterOptions Options => options;
 
     /// <summary>b, [out].</summary>
     public Parameter LambdaB => get_parameter(NameOfB)!;

@@ -1,5 +1,3 @@
-using System.Text.RegularExpressions;
-
 namespace DoraSharp;
 
 /// <summary>The options of a combined adapter.</summary>
@@ -44,7 +42,7 @@ internal static class CombinedOptions
         };
         return sources.All(source => HasSameTargets(source, first))
             ? combined
-            : combined with { TargetModules = Exactly(paths), ExcludeModules = null, LayersToTransform = [], LayersPattern = [] };
+            : combined with { TargetModules = TargetModules.Exactly(paths), ExcludeModules = null, LayersToTransform = [], LayersPattern = [] };
     }
 
     private static bool HasSameTargets(LoraOptions a, LoraOptions b) =>
@@ -52,9 +50,6 @@ internal static class CombinedOptions
         && Equals(a.ExcludeModules, b.ExcludeModules)
         && a.LayersToTransform.SequenceEqual(b.LayersToTransform)
         && a.LayersPattern.SequenceEqual(b.LayersPattern);
-
-    /// <summary>A regular expression: an entry of a list would match every path that ends with it.</summary>
-    private static TargetModules Exactly(IReadOnlyList<string> paths) => TargetModules.FromPattern(string.Join('|', paths.Select(Regex.Escape)));
 
     private static void RefuseWhatWouldBeLost(LoraOptions source)
     {

@@ -55,7 +55,7 @@ public sealed class LowRankApproximation : IDisposable
         CheckMatrix(change);
         ArgumentOutOfRangeException.ThrowIfLessThan(rank, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rank, Math.Min(change.shape[0], change.shape[1]));
-        return Of(change, _ => rank);
+        return Of(change, RankChoice.Fixed(rank));
     }
 
     /// <summary>Approximates a change with the smallest rank that keeps a fraction of its energy ‖change‖².</summary>
@@ -67,12 +67,7 @@ public sealed class LowRankApproximation : IDisposable
     public static LowRankApproximation OfEnergy(Tensor change, double fraction)
     {
         CheckMatrix(change);
-        if (fraction is not (> 0 and <= 1))
-        {
-            throw new ArgumentOutOfRangeException(nameof(fraction), fraction, "The fraction of energy must be above 0 and at most 1.");
-        }
-
-        return Of(change, singularValues => RankForEnergy(singularValues, fraction));
+        return Of(change, RankChoice.ForEnergy(fraction));
     }
 
     /// <summary>Frees the factors.</summary>
@@ -82,31 +77,21 @@ public sealed class LowRankApproximation : IDisposable
         B.Dispose();
     }
 
-    private static LowRankApproximation Of(Tensor change, Func<double[], int> rankOf)
+    /// <summary>Approximates a change with the rank that a choice gives for it.</summary>
+    /// <param name="change">The change, [out, in], finite.</param>
+    /// <param name="choice">How the rank is chosen.</param>
+    /// <param name="norm">The norm of the weight that changes, for <see cref="RankChoice.Error"/>.</param>
+    internal static LowRankApproximation Of(Tensor change, RankChoice choice, double norm = 1)
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         SingularTriples all = SingularTriples.Of(change);
         double[] singularValues = [.. all.S.cpu().data<double>()];
-        SingularTriples kept = all.Slice(0, rankOf(singularValues));
+        SingularTriples kept = all.Slice(0, choice.Of(singularValues, norm));
         ScalarType dtype = change.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32;
 
         // A is copied: a slice would keep the whole decomposition in memory.
         return new(kept.Vt.to(dtype, copy: true).contiguous().MoveToOuterDisposeScope(), (kept.U * kept.S).to(dtype).contiguous().MoveToOuterDisposeScope(), singularValues);
-    }
-
-    private static int RankForEnergy(double[] singularValues, double fraction)
-    {
-        double total = singularValues.Sum(value => value * value);
-        double kept = 0;
-        int rank = 0;
-        do
-        {
-            kept += singularValues[rank] * singularValues[rank];
-            rank++;
-        }
-        while (kept < fraction * total && rank < singularValues.Length);
-        return rank;
     }
 
     private static double Norm(ReadOnlySpan<double> values)

@@ -45,6 +45,55 @@ internal sealed record PlainAdapter(Tensor A, Tensor B, Tensor? Magnitude, doubl
             usesRsLora ? Math.Sqrt(2) * alpha : 2 * alpha);
     }
 
+    /// <summary>The options of the plain adapter: the rank doubles everywhere, and α so that the scaling stays.</summary>
+    /// <exception cref="NotSupportedException">The options are not those of an adapter that can be converted.</exception>
+    public static LoraOptions OptionsOf(AdapterOptions options)
+    {
+        if (options is not LoraOptions lora)
+        {
+            throw new NotSupportedException($"{options.Summary} changes no base weight; save it as it is.");
+        }
+
+        if (lora.Initialization == LoraInitialization.Loftq)
+        {
+            throw new NotSupportedException("LoftQ quantizes the base weight, and an adapter of twice the rank cannot take that back. Save the base with the adapter.");
+        }
+
+        double factor = lora.UseRsLora ? Math.Sqrt(2) : 2;
+        return lora with
+        {
+            Rank = 2 * lora.Rank,
+            Alpha = factor * lora.Alpha,
+            RankPattern = [.. lora.RankPattern.Select(entry => KeyValuePair.Create(entry.Key, 2 * entry.Value))],
+            AlphaPattern = [.. lora.AlphaPattern.Select(entry => KeyValuePair.Create(entry.Key, factor * entry.Value))],
+            Initialization = LoraInitialization.Kaiming,
+            Eva = null,
+            Corda = null,
+            Loftq = null,
+            LoraGa = null,
+        };
+    }
+
+    /// <summary>A₀ [r, in] and B₀ [out, r] of a weight from the folder of an adapter that has not trained yet.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="path">The weight's path in the names of its tensors.</param>
+    /// <param name="trained">The trained adapter.</param>
+    /// <exception cref="InvalidDataException">The folder has not these factors.</exception>
+    public static (Tensor A, Tensor B) InitialFactors(PeftFolder folder, string path, LowRankAdapter trained)
+    {
+        (Tensor a, Tensor b) = trained.Factors();
+        return (Read(FactorPart.A, a), Read(FactorPart.B, b));
+
+        Tensor Read(FactorPart part, Tensor like)
+        {
+            (string name, long[] shape) = trained.Geometry.InFile(part, like.shape);
+            PeftTensor? tensor = folder.Tensors.FirstOrDefault(tensor => tensor.Name == $"{path}.{name}");
+            return tensor is { Value: { } value } && value.shape.SequenceEqual(shape)
+                ? value.reshape(like.shape)
+                : throw new InvalidDataException($"The initial adapter in '{folder.Path}' has no tensor '{path}.{name}' of the shape [{string.Join(", ", shape)}].");
+        }
+    }
+
     /// <summary>Frees the tensors.</summary>
     public void Dispose()
     {

@@ -240,7 +240,7 @@ public sealed partial class AdaptedModel : IDisposable
         VeraProjections? projections = plan.SavedOptions is VeraOptions vera ? AddProjections(name, vera, plan.Sites) : null;
         try
         {
-            installation.Add(name, plan.Sites, routes, (layer, site) => AddTo(layer, site, name, projections));
+            installation.Add(name, plan.Sites, routes, (layer, site) => AddTo(layer, site, name, plan, projections));
         }
         catch
         {
@@ -277,7 +277,7 @@ public sealed partial class AdaptedModel : IDisposable
 
     private void AddFrom(string name, PeftFolder file)
     {
-        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection, name) with { SavedOptions = file.Options };
+        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection, name) with { SavedOptions = file.Options, Initializes = NeedsItsBase(file) };
         RefuseRanksAboveTheFiles(plan.Sites, file);
         Add(name, plan, file.Metadata);
         try
@@ -294,7 +294,24 @@ public sealed partial class AdaptedModel : IDisposable
         }
     }
 
-    private void AddTo(InstalledLayer layer, PlannedSite site, string name, VeraProjections? projections)
+    /// <summary>Whether the base weight that a saved adapter was trained over has to be made again.</summary>
+    /// <exception cref="InvalidDataException">It has to be, and cannot be.</exception>
+    private bool NeedsItsBase(PeftFolder file)
+    {
+        if (file.Options is not LoraOptions { Initialization: { ChangesBase: true } start } || injection.BaseIsAdjusted)
+        {
+            return false;
+        }
+
+        bool isRepeatable = start.Iterations == 0 && (!start.NeedsData || injection.InitializationData?.Method == start);
+        return isRepeatable
+            ? true
+            : throw new InvalidDataException(
+                $"The adapter in '{file.Path}' was trained over a base weight that the initialization {start} left, which cannot be made again from the file. " +
+                $"Load it into a model with those weights and {nameof(InjectionOptions)}.{nameof(InjectionOptions.BaseIsAdjusted)}, or have it saved for the original base ({nameof(SavePlain)}). Nothing was loaded.");
+    }
+
+    private void AddTo(InstalledLayer layer, PlannedSite site, string name, InjectionPlan plan, VeraProjections? projections)
     {
         AdapterStack stack = layer.Stack;
         stack.RefuseAdding(name);
@@ -316,7 +333,7 @@ public sealed partial class AdaptedModel : IDisposable
                 stack.Attach(name, new TiedLoraAdapter(embedding, stack.Geometry));
                 break;
             default:
-                stack.Add(name, (LoraOptions)site.Options, DataOf(layer), !injection.BaseIsAdjusted);
+                stack.Add(name, (LoraOptions)site.Options, DataOf(layer), plan.Initializes && !injection.BaseIsAdjusted);
                 break;
         }
     }

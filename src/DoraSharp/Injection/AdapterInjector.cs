@@ -46,4 +46,18 @@ public static class AdapterInjector
             throw;
         }
     }
+
+    /// <summary>The paths of the layers that an injection would adapt; nothing is changed. For <see cref="DataCollector"/>, which runs before it.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="options">What to adapt.</param>
+    /// <param name="injection">How to go about it; <see langword="null"/> for the defaults.</param>
+    /// <returns>The paths in model order.</returns>
+    /// <exception cref="ArgumentException">A target matches nothing, or something that cannot be adapted.</exception>
+    public static IReadOnlyList<string> Targets(nn.Module model, AdapterOptions options, InjectionOptions? injection = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(options);
+        injection ??= new();
+        return [.. InjectionPlan.Make(model, options, injection, injection.AdapterName).Sites.Where(site => site.Tokens is null).Select(site => site.Path)];
+    }
 }

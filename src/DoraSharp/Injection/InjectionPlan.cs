@@ -16,6 +16,9 @@ internal sealed record InjectionPlan(
     IReadOnlyList<string> Unmatched,
     AdapterOptions SavedOptions)
 {
+    /// <summary>Whether the adapter's initial values may be looked for in the base weights, which they may change.</summary>
+    public bool Initializes { get; init; } = true;
+
     /// <summary>Makes the plan without touching the model.</summary>
     /// <param name="model">The model, adapted or not.</param>
     /// <param name="options">What to adapt.</param>
@@ -31,7 +34,7 @@ internal sealed record InjectionPlan(
         }
 
         ModuleTree tree = ModuleTree.Of(model);
-        TargetMatch match = TargetMatcher.Match(ModelDescriber.Describe(model, tree, injection), AsLora(options), injection.AllowUnmatchedTargets, adapterName);
+        TargetMatch match = TargetMatcher.Match(ModelDescriber.Describe(model, tree, injection), LoraOptions.From(options), injection.AllowUnmatchedTargets, adapterName);
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
         nodes[""] = new("", "", model, model, null);
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(
@@ -67,19 +70,6 @@ internal sealed record InjectionPlan(
                 "AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
         }
     }
-
-    private static LoraOptions AsLora(AdapterOptions options) => options as LoraOptions ?? new LoraOptions
-    {
-        Rank = options.Rank,
-        TargetModules = options.TargetModules,
-        ExcludeModules = options.ExcludeModules,
-        TaskType = options.TaskType,
-        LayersToTransform = options.LayersToTransform,
-        LayersPattern = options.LayersPattern,
-        Bias = options.Bias,
-        ModulesToSave = options.ModulesToSave,
-        FanInFanOut = options.FanInFanOut,
-    };
 
     private static IEnumerable<(nn.Module Owner, string Name, string FileName)> SavedModules(TargetMatch match, Dictionary<string, ModuleNode> nodes)
     {

@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Runtime.CompilerServices;
+using System.Text.RegularExpressions;
 
 namespace DoraSharp;
 
@@ -81,6 +82,9 @@ public sealed class TargetModules : IEnumerable<string>, IEquatable<TargetModule
 
         return result;
     }
+
+    /// <summary>Exactly the modules with these paths: a regular expression, since an entry of a list matches every path that ends with it.</summary>
+    internal static TargetModules Exactly(IEnumerable<string> paths) => FromPattern(string.Join('|', paths.Select(Regex.Escape)));
 
     /// <inheritdoc cref="FromPattern(string)"/>
     public static implicit operator TargetModules(string pattern) => FromPattern(pattern);

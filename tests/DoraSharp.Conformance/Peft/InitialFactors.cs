@@ -5,9 +5,10 @@ namespace DoraSharp.Conformance;
 /// <summary>An adapter and its base right after injection, in float64.</summary>
 /// <param name="A">A, [r, in].</param>
 /// <param name="B">B, [out, r].</param>
-/// <param name="Product">s·B·A in the layout of the stored weight.</param>
+/// <param name="Product">s·B·A, [out, in].</param>
+/// <param name="Update">The same in the layout of the stored weight.</param>
 /// <param name="Frozen">The frozen weight in that layout.</param>
-internal sealed record InitialFactors(Tensor A, Tensor B, Tensor Product, Tensor Frozen)
+internal sealed record InitialFactors(Tensor A, Tensor B, Tensor Product, Tensor Update, Tensor Frozen)
 {
     /// <summary>Those of a layer; <see langword="null"/> where it is not adapted.</summary>
     public static InitialFactors? Of(AdaptedModel adapted, string name, ModuleDescription module)
@@ -22,6 +23,6 @@ internal sealed record InitialFactors(Tensor A, Tensor B, Tensor Product, Tensor
         a = a.detach().to(ScalarType.Float64);
         Tensor product = b.matmul(a) * PeftApi.Setting(adapted, module.Path, name)!.Value.Scaling;
         Tensor frozen = PeftApi.FrozenWeight(adapted, module.Path).detach().to(ScalarType.Float64);
-        return module.Type == "HFConv1D" ? new(a, b, product.t(), frozen.t()) : new(a, b, product, frozen);
+        return module.Type == "HFConv1D" ? new(a, b, product, product.t(), frozen.t()) : new(a, b, product, product, frozen);
     }
 }

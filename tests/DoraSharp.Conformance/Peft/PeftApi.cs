@@ -15,7 +15,7 @@ internal static class PeftApi
 
     /// <summary>Puts a fresh adapter into a model.</summary>
     public static AdaptedModel Inject(nn.Module model, AdapterOptions options, string name) =>
-        AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name });
+        AdapterInjector.Inject(model, options, new() { AdapterName = name });
 
     /// <summary>Loads one more adapter beside the first.</summary>
     public static void LoadFurther(AdaptedModel adapted, string folder, string name) =>
@@ -66,7 +66,15 @@ internal static class PeftApi
         Layer(adapted, path)?.Find(name) is LowRankAdapter adapter ? (adapter.Options.Rank, adapter.Scaling) : null;
 
     /// <summary>The magnitude of an adapter that has none in PEFT's format.</summary>
-    public static Parameter GiveMagnitude(AdaptedModel adapted, string path, string name) => throw Missing("a magnitude for VeRA (DVoRA)");
+    public static Parameter GiveMagnitude(AdaptedModel adapted, string path, string name)
+    {
+        if (!adapted.OptionsOf(name).UseDora)
+        {
+            adapted.ConvertToDora(name);
+        }
+
+        return ((LowRankAdapter)Layer(adapted, path)![name]).Magnitude!;
+    }
 
     /// <summary>The frozen weight under a layer, [out, in].</summary>
     public static Tensor FrozenWeight(AdaptedModel adapted, string path) => Layer(adapted, path)!.Weight.Dense();
@@ -90,10 +98,25 @@ internal static class PeftApi
     /// <param name="name">The new adapter's name.</param>
     /// <param name="call">PEFT's arguments by their names.</param>
     /// <param name="masks">The random masks (1 = kept) in the order in which they are drawn.</param>
-    public static void Combine(AdaptedModel adapted, string name, JsonElement call, IReadOnlyList<Tensor> masks) => throw Missing("weighted combinations");
+    public static void Combine(AdaptedModel adapted, string name, JsonElement call, IReadOnlyList<Tensor> masks)
+    {
+        AdapterCombination combination = Combination(call);
+        if (masks.Count == 0)
+        {
+            adapted.Combine(name, combination);
+            return;
+        }
+
+        int drawn = 0;
+        adapted.Combine(name, combination, shape => masks[drawn++].reshape(shape));
+        if (drawn != masks.Count)
+        {
+            throw new InvalidOperationException($"The combination drew {drawn} masks; there are {masks.Count}.");
+        }
+    }
 
     /// <summary>Makes a LoRA adapter a DoRA adapter without a jump in the output.</summary>
-    public static void ConvertToDora(AdaptedModel adapted, string name) => throw Missing("conversion from LoRA to DoRA");
+    public static void ConvertToDora(AdaptedModel adapted, string name) => adapted.ConvertToDora(name);
 
     /// <summary>Takes the dropout masks (1 = kept) from a function of the input until the scope is disposed.</summary>
     public static IDisposable WithMask(Func<Tensor, Tensor> mask) => InputDropout.WithMask(mask);
@@ -109,27 +132,80 @@ internal static class PeftApi
     /// <param name="options">The options, with an initialisation that needs data.</param>
     /// <param name="name">The adapter's name.</param>
     /// <param name="batches">One action per batch: runs the model, and returns the loss where there is one.</param>
-    public static AdaptedModel InjectFromData(nn.Module model, AdapterOptions options, string name, IReadOnlyList<Func<Tensor>> batches) =>
-        throw Missing("initialisations from data");
+    public static AdaptedModel InjectFromData(nn.Module model, AdapterOptions options, string name, IReadOnlyList<Func<Tensor>> batches)
+    {
+        LoraOptions lora = (LoraOptions)options;
+        IReadOnlyList<string> targets = AdapterInjector.Targets(model, lora);
+        using InitializationData data = lora.Initialization.Name switch
+        {
+            "lora_ga" => DataCollector.ForLoraGa(model, targets, batches, static batch => batch()),
+            "corda" => DataCollector.ForCorda(model, targets, batches, static batch => batch()),
+            "eva" => DataCollector.ForEva(model, targets, batches, static batch => batch()),
+            { } method => throw Missing($"the initialisation {method} from data"),
+        };
+        lora = data.Method == LoraInitialization.Eva ? EvaRanks.Redistribute(model, lora, data) : lora;
+        return AdapterInjector.Inject(model, lora, new() { AdapterName = name, InitializationData = data });
+    }
 
     /// <summary>Saves an adapter that changed its base as one for the original base.</summary>
     /// <param name="adapted">The model with the changed base and the trained adapter.</param>
     /// <param name="folder">Where to save.</param>
     /// <param name="initial">The folder of the adapter as it was before training.</param>
-    public static void SaveForOriginalBase(AdaptedModel adapted, string folder, string initial) => throw Missing("saving for the original base");
+    public static void SaveForOriginalBase(AdaptedModel adapted, string folder, string initial) => adapted.SavePlain(folder, initialFolder: initial);
 
     /// <summary>The best LoRA factors for a change of a weight: B·A with scaling 1.</summary>
     /// <param name="delta">The change, [out, in].</param>
     /// <param name="rank">The rank, or</param>
     /// <param name="energy">the part of the squared singular values to keep.</param>
-    public static (Tensor A, Tensor B) Extract(Tensor delta, int? rank, double? energy) => throw Missing("extraction of adapters");
+    public static (Tensor A, Tensor B) Extract(Tensor delta, int? rank, double? energy)
+    {
+        LowRankApproximation approximation = energy is { } fraction ? LowRankApproximation.OfEnergy(delta, fraction) : LowRankApproximation.OfRank(delta, rank!.Value);
+        return (approximation.A, approximation.B);
+    }
 
     /// <summary>The LoRA-FA optimizer over an adapter.</summary>
-    public static optim.Optimizer LoraFa(AdaptedModel adapted, JsonElement call) => throw Missing("the optimizer LoRA-FA");
+    public static optim.Optimizer LoraFa(AdaptedModel adapted, JsonElement call) => new LoraFaAdamW(adapted, new()
+    {
+        LearningRate = call.GetProperty("lr").GetDouble(),
+        WeightDecay = call.GetProperty("weight_decay").GetDouble(),
+        Beta1 = call.GetProperty("betas")[0].GetDouble(),
+        Beta2 = call.GetProperty("betas")[1].GetDouble(),
+        Epsilon = call.GetProperty("eps").GetDouble(),
+    });
 
     /// <summary>The parameter groups of LoRA+.</summary>
-    public static IReadOnlyList<(IReadOnlyList<Parameter> Parameters, double LearningRate, double WeightDecay)> LoraPlusGroups(AdaptedModel adapted, JsonElement call) =>
-        throw Missing("the parameter groups of LoRA+");
+    public static IReadOnlyList<(IReadOnlyList<Parameter> Parameters, double LearningRate, double WeightDecay)> LoraPlusGroups(AdaptedModel adapted, JsonElement call)
+    {
+        LoraPlusOptions options = new()
+        {
+            LearningRate = call.GetProperty("lr").GetDouble(),
+            Ratio = call.GetProperty("loraplus_lr_ratio").GetDouble(),
+            WeightDecay = call.GetProperty("loraplus_weight_decay").GetDouble(),
+            EmbeddingLearningRate = call.GetProperty("loraplus_lr_embedding").GetDouble(),
+        };
+        return
+        [
+            .. LoraPlus.Groups(adapted, options).Select(static group =>
+                ((IReadOnlyList<Parameter>)[.. group.Parameters], group.Options.LearningRate!.Value, group.Options.weight_decay!.Value)),
+        ];
+    }
+
+    /// <summary>PEFT's arguments of <c>add_weighted_adapter</c>. It accepts what a type does not use; the library refuses that.</summary>
+    private static AdapterCombination Combination(JsonElement call)
+    {
+        CombinationType type = Enum.Parse<CombinationType>(call.GetProperty("combination_type").GetString()!.Replace("_", "", StringComparison.Ordinal), ignoreCase: true);
+        bool cuts = call.GetProperty("combination_type").GetString()!.EndsWith("svd", StringComparison.Ordinal);
+        bool prunes = type is not (CombinationType.Svd or CombinationType.Linear or CombinationType.Cat);
+        return new()
+        {
+            Adapters = [.. call.GetProperty("adapters").EnumerateArray().Select(static name => name.GetString()!)],
+            Weights = [.. call.GetProperty("weights").EnumerateArray().Select(static weight => weight.GetDouble())],
+            Type = type,
+            Density = prunes && call.TryGetProperty("density", out JsonElement density) ? density.GetDouble() : null,
+            SvdRank = cuts && call.TryGetProperty("svd_rank", out JsonElement rank) ? rank.GetInt32() : null,
+            MajoritySign = call.TryGetProperty("majority_sign_method", out JsonElement sign) ? Enum.Parse<MajoritySign>(sign.GetString()!, ignoreCase: true) : default,
+        };
+    }
 
     private static AdapterStack? Layer(AdaptedModel adapted, string path) => adapted.InstalledLayers.FirstOrDefault(layer => layer.DiskPath == path)?.Stack;
 

@@ -42,7 +42,7 @@ internal static class InitializationCheck
     {
         string prefix = $"init.{module.Path}.";
         Tensor original = subject.BaseValues.First(value => value.Key == $"{module.Path}.weight").Value;
-        subject.Expect.Close($"{prefix}base_layer.weight + product", factors.Frozen + factors.Product, original.to(ScalarType.Float64));
+        subject.Expect.Close($"{prefix}base_layer.weight + product", factors.Frozen + factors.Update, original.to(ScalarType.Float64));
         if (subject.Io.Has($"exact.{module.Path}.components"))
         {
             CheckComponents(subject, module.Path, factors.A);
@@ -64,7 +64,7 @@ internal static class InitializationCheck
         else if (options.Initialization.Iterations > 0)
         {
             // A randomised method: what holds is how near it comes to the best approximation.
-            double error = (original.to(ScalarType.Float64) - factors.Product).norm().item<double>();
+            double error = (original.to(ScalarType.Float64) - factors.Update).norm().item<double>();
             double allowed = 1.05 * subject.File.Figure("error_of_exact_best")!.Value;
             subject.Expect.Require(error <= allowed, $"{prefix}product", $"its error is {error:0.0000}, allowed {allowed:0.0000}");
         }

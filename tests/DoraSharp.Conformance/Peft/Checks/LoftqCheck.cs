@@ -31,7 +31,7 @@ internal static class LoftqCheck
         string prefix = $"init.{module.Path}.";
         InitialFactors factors = InitialFactors.Of(adapted, Name, module)!;
         Tensor original = subject.BaseValues.First(value => value.Key == $"{module.Path}.weight").Value.to(ScalarType.Float64);
-        double error = (original - factors.Frozen - factors.Product).norm().item<double>();
+        double error = (original - factors.Frozen - factors.Update).norm().item<double>();
         double expected = subject.File.Figure("error_with_product_unscaled")!.Value;
         subject.Expect.Require(Math.Abs(error - expected) <= 1e-3 * expected, "error", $"the quantized weight and the update are {error:0.00000} from the weight, expected {expected:0.00000}");
         subject.Expect.Close($"{prefix}base_layer.weight", factors.Frozen, subject.Io.Read($"{prefix}base_layer.weight"));
