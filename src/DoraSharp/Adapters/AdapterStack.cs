@@ -41,7 +41,7 @@ public sealed class AdapterStack : nn.Module
     internal FrozenWeight Weight => weight;
 
     /// <summary>The base weight as it is when nothing is merged, in the layer's own layout.</summary>
-    internal Tensor BaseWeight => original?.Weight ?? weight.Stored;
+    internal Tensor BaseWeight => original?.Bits ?? weight.Stored;
 
     internal Geometry Geometry { get; }
 

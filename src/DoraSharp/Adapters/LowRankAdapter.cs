@@ -114,7 +114,6 @@ public abstract class LowRankAdapter : Adapter
         return RowNorms.OfUpdated(weight, a, Geometry.MatrixB(b), Scaling).MoveToOuterDisposeScope();
     });
 
-<<<<<<< HEAD
     /// <summary>
     /// The rows so small that their bias rounds them away in W x + b, which the gradient of m could then not be told from:
     /// [out] of booleans; <see langword="null"/> where there are none, as nearly always.
@@ -132,14 +131,10 @@ public abstract class LowRankAdapter : Adapter
         return mask.shape[0] > 0 ? mask : null;
     }
 
-    /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖.</summary>
-    private protected void AddMagnitude(FrozenWeight weight)
-=======
     /// <summary>Gives the adapter a magnitude that changes nothing: ‖W + s·B·A‖. The other parameters stay the same objects.</summary>
     /// <param name="weight">W.</param>
     /// <param name="trains">Whether the magnitude trains.</param>
     internal void AddMagnitude(FrozenWeight weight, bool trains = true)
->>>>>>> cd4451f48d0c66479bebc176d937505cbeb48bad
     {
         using Tensor start = Norm(weight);
         register_parameter(NameOfMagnitude, (Parameter)new Parameter(start.clone(), trains).DetachFromDisposeScope());

@@ -16,11 +16,7 @@ internal sealed class OriginalWeight : IDisposable
     }
 
     /// <summary>The weight, in the layer's own layout.</summary>
-<<<<<<< HEAD
-    public Tensor Weight => bits;
-=======
     public Tensor Bits => bits;
->>>>>>> cd4451f48d0c66479bebc176d937505cbeb48bad
 
     public void RestoreInto(FrozenWeight weight)
     {
