@@ -15,7 +15,9 @@ internal static class PeftApi
 
     /// <summary>Puts a fresh adapter into a model.</summary>
     public static AdaptedModel Inject(nn.Module model, AdapterOptions options, string name) =>
-        AdapterInjector.Inject(model, options, new() { AdapterName = name });
+        options is VeraOptions vera
+            ? AdapterInjector.InjectVera(model, vera, new() { AdapterName = name })
+            : AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name });
 
     /// <summary>Loads one more adapter beside the first.</summary>
     public static void LoadFurther(AdaptedModel adapted, string folder, string name) =>
