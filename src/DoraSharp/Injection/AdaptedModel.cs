@@ -277,7 +277,8 @@ public sealed partial class AdaptedModel : IDisposable
 
     private void AddFrom(string name, PeftFolder file)
     {
-        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection, name) with { SavedOptions = file.Options, Initializes = NeedsItsBase(file) };
+        // The file's tensors say whether anything is missing: an entry that names nothing here is only reported.
+        InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection with { AllowUnmatchedTargets = true }, name) with { SavedOptions = file.Options, Initializes = NeedsItsBase(file) };
         RefuseRanksAboveTheFiles(plan.Sites, file);
         Add(name, plan, file.Metadata);
         try
