@@ -77,9 +77,11 @@ public sealed partial class AdaptedModel : IDisposable
     /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
     public InjectionReport ReportOf(string adapterName) => Find(adapterName).Report;
 
+    // A list: an optimizer asks for its group's parameters at every step, and one that is added later has no state there.
+
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
     public IEnumerable<Parameter> TrainableParameters() =>
-        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad).Concat(swapped.Training());
+        [.. Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad), .. swapped.Training()];
 
     /// <summary>Adapts a model with an adapter that was trained before, here or by PEFT.</summary>
     /// <param name="model">A model with the layers that the adapter was trained on.</param>
