@@ -18,6 +18,9 @@ internal abstract class Geometry
     /// <summary>Whether dropout can act on the layer's own input.</summary>
     public virtual bool DropsInput => true;
 
+    /// <summary>How many experts share one pair of factors.</summary>
+    public virtual long Experts => 1;
+
     /// <summary>Throws unless the layer takes such an input.</summary>
     /// <exception cref="ArgumentException">It does not.</exception>
     public virtual void CheckInput(Tensor x)

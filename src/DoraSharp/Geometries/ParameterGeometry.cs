@@ -10,6 +10,8 @@ internal sealed class ParameterGeometry(long experts, long outputs) : Geometry
 {
     public override LayerKind Kind => LayerKind.Parameter;
 
+    public override long Experts => experts;
+
     public override long[] ShapeOfA(long inputs, int rank) => [experts * rank, inputs];
 
     public override long[] ShapeOfB(long rows, int rank) => [outputs, experts * rank];

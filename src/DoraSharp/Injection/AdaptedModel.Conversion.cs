@@ -156,7 +156,7 @@ public sealed partial class AdaptedModel
             }
         }
 
-        PeftFolder.Write(folder, plainOptions, tensors.Values, about ?? adapter.Metadata, adapterName);
+        Write(folder, adapterName, adapter, about, plainOptions, tensors.Values);
     }
 
     /// <summary>Puts LoRA adapters in the place of an adapter: the best ones for a change of each weight.</summary>
@@ -192,7 +192,7 @@ public sealed partial class AdaptedModel
             layers[i].Stack.Exchange(adapterName, converted[i]);
         }
 
-        RemoveProjections(adapterName);
+        RemoveProjections(adapter.Projections);
         PeftMetadata metadata = adapter.Options is LoraOptions ? adapter.Metadata : adapter.Metadata with { Source = null };
         Replace(adapterName, new(options, MakeReport(adapterName, plan) with { File = adapter.Report.File }, metadata));
         return new([.. layers.Zip(weights, (layer, weight) => weight.Report(layer.Path))]);
@@ -200,7 +200,7 @@ public sealed partial class AdaptedModel
         WeightApproximation Of(InstalledLayer layer, RankChoice ofRank) => WeightApproximation.Of(layer.Stack, adapterName, ofRank, original => changeOf(layer, original));
     }
 
-    private static string ParameterPath(InstalledLayer layer) => $"{layer.Site.Node.Path}.{layer.Site.ParameterName ?? "weight"}";
+    private static string ParameterPath(InstalledLayer layer) => $"{layer.Site.Node.Path}.{layer.Stack.Weight.Name}";
 
     private InstalledLayer[] LayersOf(string adapterName) => [.. installation.Layers.Where(layer => layer.Stack.Find(adapterName) is not null)];
 

@@ -101,6 +101,12 @@ public sealed partial class AdaptedModel
             stack.Rename(adapterName, newName);
         }
 
+        if (adapter.Projections is { } projections)
+        {
+            ModuleInternals.Children(Model).Remove(NameOf(projections)!);
+            ModuleInternals.Children(Model).Add(NameOfProjections(newName), projections);
+        }
+
         swapped.Rename(adapterName, newName);
         Replace(adapterName, adapter, newName);
         active = [.. active.Select(name => name == adapterName ? newName : name)];
@@ -235,7 +241,7 @@ public sealed partial class AdaptedModel
         }
 
         swapped.Delete(adapterName);
-        RemoveProjections(adapterName);
+        RemoveProjections(adapters.Find(adapter => adapter.Key == adapterName).Value?.Projections);
         adapters.RemoveAll(adapter => adapter.Key == adapterName);
         active = [.. active.Where(name => name != adapterName)];
     }

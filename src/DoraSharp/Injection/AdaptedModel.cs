@@ -77,9 +77,11 @@ public sealed partial class AdaptedModel : IDisposable
     /// <exception cref="KeyNotFoundException">There is no such adapter.</exception>
     public InjectionReport ReportOf(string adapterName) => Find(adapterName).Report;
 
+    // A list: an optimizer asks for its group's parameters at every step, and one that is added later has no state there.
+
     /// <summary>The parameters that train, for an optimizer. Ask after <c>model.to(...)</c>, which replaces them.</summary>
     public IEnumerable<Parameter> TrainableParameters() =>
-        Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad).Concat(swapped.Training());
+        [.. Layers.SelectMany(layer => layer.Value.parameters()).Where(parameter => parameter.requires_grad), .. swapped.Training()];
 
     /// <summary>Adapts a model with an adapter that was trained before, here or by PEFT.</summary>
     /// <param name="model">A model with the layers that the adapter was trained on.</param>
@@ -152,9 +154,7 @@ public sealed partial class AdaptedModel : IDisposable
         adapterName ??= AdapterName;
         InstalledAdapter adapter = Find(adapterName);
         using var scope = NewDisposeScope();
-        ScalarType? type = about?.TensorType ?? adapter.Metadata.TensorType;
-        IEnumerable<PeftTensor> tensors = TensorsOf(adapterName);
-        PeftFolder.Write(folder, adapter.Options, type is { } t ? [.. tensors.Select(tensor => tensor with { Value = tensor.Value.to(t) })] : tensors, about ?? adapter.Metadata, adapterName);
+        Write(folder, adapterName, adapter, about, adapter.Options, TensorsOf(adapterName));
     }
 
     /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>
@@ -244,7 +244,7 @@ public sealed partial class AdaptedModel : IDisposable
         }
         catch
         {
-            RemoveProjections(name);
+            RemoveProjections(projections);
             throw;
         }
 
@@ -334,7 +334,7 @@ public sealed partial class AdaptedModel : IDisposable
                 stack.Attach(name, new TiedLoraAdapter(embedding, stack.Geometry));
                 break;
             default:
-                stack.Add(name, (LoraOptions)site.Options, DataOf(layer), plan.Initializes && !injection.BaseIsAdjusted);
+                stack.Add(name, (LoraOptions)site.Options, DataOf(layer, (LoraOptions)site.Options), plan.Initializes && !injection.BaseIsAdjusted);
                 break;
         }
     }
@@ -346,24 +346,27 @@ public sealed partial class AdaptedModel : IDisposable
         Parameter first = sites[0].Layer.parameters().First();
         VeraProjections projections = new(options, shapes.Max(shape => shape.Inputs), shapes.Max(shape => shape.Outputs), Adapter.ParameterType(first.dtype), first.device);
         ModuleInternals.Children(Model).Add(NameOfProjections(name), projections);
-        installation.OnRemoval(() => RemoveProjections(name));
+        installation.OnRemoval(() => RemoveProjections(projections));
         return projections;
     }
 
-    private void RemoveProjections(string name)
+    private void RemoveProjections(VeraProjections? projections)
     {
-        if (ModuleInternals.Children(Model).TryGetValue(NameOfProjections(name), out nn.Module? projections))
+        if (projections is not null && NameOf(projections) is { } name)
         {
-            ModuleInternals.Children(Model).Remove(NameOfProjections(name));
+            ModuleInternals.Children(Model).Remove(name);
             projections.Dispose();
         }
     }
 
+    private string? NameOf(VeraProjections projections) =>
+        Model.named_children().Where(child => ReferenceEquals(child.module, projections)).Select(child => child.name).FirstOrDefault();
+
     private static string NameOfProjections(string adapterName) => $"vera_projections_{adapterName}";
 
-    private Tensor? DataOf(InstalledLayer layer)
+    private Tensor? DataOf(InstalledLayer layer, LoraOptions options)
     {
-        if (injection.InitializationData is not { } data || !data.Paths.Contains(layer.Path))
+        if (injection.InitializationData is not { } data || data.Method != options.Initialization || !data.Paths.Contains(layer.Path))
         {
             return null;
         }
@@ -381,6 +384,13 @@ public sealed partial class AdaptedModel : IDisposable
             throw new InvalidDataException(
                 $"The configuration in '{folder.Path}' asks for {site.Options.Summary} at {site.Path}; no tensor in the file has a dimension of that size. Nothing was loaded.");
         }
+    }
+
+    /// <summary>Writes an adapter's tensors in the dtype that its metadata ask for.</summary>
+    private static void Write(string folder, string adapterName, InstalledAdapter adapter, PeftMetadata? about, AdapterOptions options, IEnumerable<PeftTensor> tensors)
+    {
+        ScalarType? type = about?.TensorType ?? adapter.Metadata.TensorType;
+        PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor with { Value = tensor.Value.to(t) })] : tensors, about ?? adapter.Metadata, adapterName);
     }
 
     private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)

@@ -53,7 +53,7 @@ public static class AdapterInjector
     /// <param name="injection">How to go about it; <see langword="null"/> for the defaults.</param>
     /// <returns>The paths in model order.</returns>
     /// <exception cref="ArgumentException">A target matches nothing, or something that cannot be adapted.</exception>
-    public static IReadOnlyList<string> Targets(nn.Module model, AdapterOptions options, InjectionOptions? injection = null)
+    public static IReadOnlyList<string> Targets(nn.Module model, LoraOptions options, InjectionOptions? injection = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);

@@ -35,6 +35,7 @@ public sealed class LoraFaAdamW : AdamW
     /// <exception cref="InvalidOperationException">
     /// Nothing trains, or an A is zero, so that its adapter would never learn (an embedding's A starts so: initialise it otherwise), or an alpha is. Nothing was changed.
     /// </exception>
+    /// <exception cref="NotSupportedException">A parameter of several experts is adapted. Nothing was changed.</exception>
     /// <exception cref="ObjectDisposedException">The adapters were taken out of the model.</exception>
     public LoraFaAdamW(AdaptedModel model, LoraFaOptions options)
         : this(Pairs(model), [.. TrainedParameters.Of(model)], options)
@@ -117,9 +118,13 @@ public sealed class LoraFaAdamW : AdamW
                from name in layer.Value.Active
                let adapter = layer.Value[name] as LoraAdapter
                where adapter is { B.requires_grad: true }
-               select new FactorPair(layer.Key, adapter.A, adapter.B, adapter.Scaling),
+               select PairOf(layer.Key, adapter),
         ];
     }
+
+    private static FactorPair PairOf(string path, LoraAdapter adapter) => adapter.Geometry.Experts == 1
+        ? new(path, adapter.A, adapter.B, adapter.Scaling, adapter.A.shape[0] / adapter.B.shape[1])
+        : throw new NotSupportedException($"The adapter at {path} holds the factors of {adapter.Geometry.Experts} experts, which LoRA-FA is not defined for; train it with AdamW.");
 
     private static IEnumerable<ParamGroup> Groups(IReadOnlyList<FactorPair> pairs, IReadOnlyList<NamedParameter> trained, LoraFaOptions options)
     {
@@ -153,7 +158,7 @@ public sealed class LoraFaAdamW : AdamW
                select new ParamGroup(members.ToArray(), new Options { weight_decay = members.Key ? 0 : options.WeightDecay });
     }
 
-    /// <summary>grad ↦ grad·(A Aᵀ + δ·I)⁻¹/s². The inverse is kept until A changes, by a load for example.</summary>
+    /// <summary>grad ↦ grad·(A Aᵀ + δ·I)⁻¹/s², group by group. The inverse is kept until A changes, by a load for example.</summary>
     private sealed class Projection(FactorPair pair) : IDisposable
     {
         private readonly VersionedCache inverse = new();
@@ -161,7 +166,8 @@ public sealed class LoraFaAdamW : AdamW
         public Tensor Apply(Tensor gradient)
         {
             Tensor kept = inverse.GetOrCompute([pair.A], Inverse);
-            return gradient.to(ScalarType.Float64).matmul(kept).div_(pair.Scaling * pair.Scaling);
+            Tensor grouped = gradient.to(ScalarType.Float64).reshape(pair.Groups, -1, gradient.shape[1]);
+            return grouped.matmul(kept).reshape(gradient.shape).div_(pair.Scaling * pair.Scaling);
         }
 
         public void Dispose() => inverse.Dispose();
@@ -169,8 +175,8 @@ public sealed class LoraFaAdamW : AdamW
         private Tensor Inverse()
         {
             using var scope = NewDisposeScope();
-            Tensor a = pair.A.detach().to(ScalarType.Float64);
-            Tensor gram = a.matmul(a.t()) + (Ridge * eye(a.shape[0], dtype: ScalarType.Float64, device: a.device));
+            Tensor a = pair.A.detach().to(ScalarType.Float64).reshape(pair.Groups, -1, pair.A.shape[1]);
+            Tensor gram = a.matmul(a.transpose(1, 2)) + (Ridge * eye(a.shape[1], dtype: ScalarType.Float64, device: a.device));
             return linalg.inv(gram).MoveToOuterDisposeScope();
         }
     }
