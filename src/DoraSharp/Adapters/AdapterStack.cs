@@ -303,7 +303,15 @@ public sealed class AdapterStack : nn.Module
     /// <param name="x">The layer's input.</param>
     /// <param name="z">The base layer's output.</param>
     /// <param name="ownsOutput">Whether nobody else can hold z, so that it is disposed where another tensor is returned.</param>
-    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput)
+    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput) => Apply(x, z, ownsOutput, Geometry, weight.Bias);
+
+    /// <summary>The same where only some of the outputs are asked for, or where the bias is not a parameter of its own.</summary>
+    /// <param name="x">The input.</param>
+    /// <param name="z">The base layer's output.</param>
+    /// <param name="ownsOutput">As above.</param>
+    /// <param name="geometry">How the input meets those rows of the weight.</param>
+    /// <param name="bias">The bias in z, [out]: what <see cref="Geometry.PerOutput"/> takes.</param>
+    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput, Geometry geometry, Tensor? bias)
     {
         Uses++;
         if (!Acts)
@@ -313,8 +321,8 @@ public sealed class AdapterStack : nn.Module
 
         using var scope = NewDisposeScope();
         Tensor y = Samples is { } samples
-            ? samples.Apply(x, z, (part, output, name) => Find(name) is { } adapter ? Adapted(part, output, [adapter]) : output)
-            : Adapted(x, z, ActiveAdapters());
+            ? samples.Apply(x, z, (part, output, name) => Find(name) is { } adapter ? Adapted(part, output, [adapter], geometry, bias) : output, geometry.SampleDimension)
+            : Adapted(x, z, ActiveAdapters(), geometry, bias);
         Tensor result = y.MoveToOuterDisposeScope();
         if (ownsOutput)
         {
@@ -382,7 +390,7 @@ public sealed class AdapterStack : nn.Module
             throw new InvalidOperationException("Cannot merge while the adapters are switched off; dispose the scope that Disable() returned first.");
         }
 
-        if (active.Length > 0 && weight.WhyNotMergeable is { } reason)
+        if (active.Length > 0 && (weight.WhyNotMergeable ?? Geometry.WhyNotMergeable) is { } reason)
         {
             throw new InvalidOperationException($"{path} cannot be merged: {reason}. Nothing was merged.");
         }
@@ -414,6 +422,7 @@ public sealed class AdapterStack : nn.Module
             ForgetAdjustments();
             ForgetOriginal();
             weight.Dispose();
+            Geometry.Dispose();
         }
 
         base.Dispose(disposing);
@@ -447,10 +456,10 @@ public sealed class AdapterStack : nn.Module
         }
     }
 
-    private Tensor Adapted(Tensor x, Tensor z, Adapter[] steps)
+    private Tensor Adapted(Tensor x, Tensor z, Adapter[] steps, Geometry geometry, Tensor? bias)
     {
-        (Tensor input, Tensor output) = Geometry.Canonical(x, z, weight);
-        return Fold(output, input, steps, weight.Bias, training).to(z.dtype).reshape(z.shape);
+        (Tensor input, Tensor output) = geometry.Canonical(x, z, weight);
+        return Fold(output, input, steps, geometry, bias, training).to(z.dtype).reshape(z.shape);
     }
 
     private Tensor DifferentiableWeight(Adapter[] steps)
@@ -468,17 +477,17 @@ public sealed class AdapterStack : nn.Module
         return weight.FromMatrix(effective).MoveToOuterDisposeScope();
     }
 
-    private Tensor Fold(Tensor y, Tensor x, ReadOnlyMemory<Adapter> steps, Tensor? bias, bool drops, bool bare = false)
+    private Tensor Fold(Tensor y, Tensor x, ReadOnlyMemory<Adapter> steps, Geometry geometry, Tensor? bias, bool drops, bool bare = false)
     {
         for (int i = 0; i < steps.Length; i++)
         {
             ReadOnlyMemory<Adapter> before = steps[..i];
             Adapter adapter = steps.Span[i];
             Tensor input = x.is_floating_point() ? x.to(adapter.DType) : x;
-            y = adapter.FoldOutput(y.to(adapter.DType), input, new(weight, Geometry, bias, drops, other => Product(other, before)));
+            y = adapter.FoldOutput(y.to(adapter.DType), input, new(weight, geometry, bias, drops, other => Product(other, before, geometry)));
             if (!bare && adapter.Bias is { } own)
             {
-                y += Geometry.PerOutput(own);
+                y += geometry.PerOutput(own);
                 bias = Sum(bias, own);
             }
         }
@@ -487,10 +496,10 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <summary>The product of the first steps' effective weight with another input, without bias and dropout.</summary>
-    private Tensor Product(Tensor x, ReadOnlyMemory<Adapter> steps)
+    private Tensor Product(Tensor x, ReadOnlyMemory<Adapter> steps, Geometry geometry)
     {
         // The base gets the input in its own dtype, as it got the layer's.
-        Tensor product = Geometry.Product(x.to(weight.DType), weight);
-        return Fold(product, x, steps, bias: null, drops: false, bare: true).to(x.dtype);
+        Tensor product = geometry.Product(x.to(weight.DType), weight);
+        return Fold(product, x, steps, geometry, bias: null, drops: false, bare: true).to(x.dtype);
     }
 }

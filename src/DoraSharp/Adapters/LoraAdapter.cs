@@ -43,7 +43,7 @@ public sealed class LoraAdapter : LowRankAdapter
     /// <summary>B's own bias [out], which is scaled by s; <see langword="null"/> without <see cref="LoraOptions.LoraBias"/>.</summary>
     public Parameter? BiasOfB => get_parameter(NameOfBias);
 
-    internal override double InitialScaling => ((LoraOptions)Options).Scaling;
+    internal override double InitialScaling => ((LoraOptions)Options).Scaling * Geometry.TimesAdded((LoraOptions)Options);
 
     internal override Tensor[] Sources => [A, B];
 

@@ -65,7 +65,7 @@ public abstract class LowRankAdapter : Adapter
         double dropout = fold.Drops ? Options.Dropout : 0;
         if (Magnitude is not { } magnitude)
         {
-            return Update(y, x, dropout);
+            return Update(y, x, dropout, fold.Geometry);
         }
 
         Tensor gain = Gain(magnitude, fold.Weight);
@@ -74,19 +74,19 @@ public abstract class LowRankAdapter : Adapter
         {
             Tensor dropped = InputDropout.Apply(x, dropout);
             Tensor product = fold.ProductSoFar(dropped);
-            return y + ((gains - 1) * product) + (gains * Update(zeros_like(product), dropped, dropout: 0));
+            return y + ((gains - 1) * product) + (gains * Update(zeros_like(product), dropped, dropout: 0, fold.Geometry));
         }
 
         if (fold.Bias is not { } bias)
         {
-            return gains * Update(y, x, dropout);
+            return gains * Update(y, x, dropout, fold.Geometry);
         }
 
         // The bias is never scaled. In this form a gain of exactly 1 gives back y bit for bit.
         Tensor offset = bias.to(y.dtype);
-        Tensor output = addcmul(fold.Geometry.PerOutput((1 - gain) * offset), gains, Update(y, x, dropout), 1);
+        Tensor output = addcmul(fold.Geometry.PerOutput((1 - gain) * offset), gains, Update(y, x, dropout, fold.Geometry), 1);
         return DrownedRows(fold.Weight, bias) is { } drowned
-            ? where(fold.Geometry.PerOutput(drowned), (gains * Update(fold.ProductSoFar(x), x, dropout)) + fold.Geometry.PerOutput(offset), output)
+            ? where(fold.Geometry.PerOutput(drowned), (gains * Update(fold.ProductSoFar(x), x, dropout, fold.Geometry)) + fold.Geometry.PerOutput(offset), output)
             : output;
     }
 
@@ -159,10 +159,10 @@ public abstract class LowRankAdapter : Adapter
     }
 
     /// <summary>y + s·B·A x.</summary>
-    private Tensor Update(Tensor y, Tensor x, double dropout)
+    private Tensor Update(Tensor y, Tensor x, double dropout, Geometry geometry)
     {
         (Tensor a, Tensor b) = Factors();
-        return Geometry.AddUp(y, Geometry.Down(x, a, dropout).mul(Scaling), b);
+        return geometry.AddUp(y, geometry.Down(x, a, dropout).mul(Scaling), b);
     }
 
     /// <summary>g = m/n, [out]; 0 where n is 0. Only m gets a gradient.</summary>

@@ -10,7 +10,7 @@ namespace DoraSharp;
 /// Adapters hold matrices: A [r, in], B [out, r], m [out], over the matrix W [out, in] of the weight. What else a kind of
 /// layer needs, and how PEFT's files name and shape the factors, is said here.
 /// </remarks>
-internal abstract class Geometry
+internal abstract class Geometry : IDisposable
 {
     /// <summary>The kind of layer.</summary>
     public abstract LayerKind Kind { get; }
@@ -20,6 +20,18 @@ internal abstract class Geometry
 
     /// <summary>How many experts share one pair of factors.</summary>
     public virtual long Experts => 1;
+
+    /// <summary>The dimension of inputs and outputs along which a batch's samples lie.</summary>
+    public virtual int SampleDimension => 0;
+
+    /// <summary>Whether the layer's own forward writes into its weight, so that <see cref="Product"/> has to take its place.</summary>
+    public virtual bool ForwardWritesWeight => false;
+
+    /// <summary>Why the layer's own forward on a merged weight would not give the adapted output; <see langword="null"/> if it does.</summary>
+    public virtual string? WhyNotMergeable => null;
+
+    /// <summary>Why the layer's own forward cannot run on an effective weight in place of its own; <see langword="null"/> if it can.</summary>
+    public virtual string? WhyNotSubstitutable => null;
 
     /// <summary>Throws unless the layer takes such an input.</summary>
     /// <exception cref="ArgumentException">It does not.</exception>
@@ -66,6 +78,9 @@ internal abstract class Geometry
     /// <summary>B as the matrix [out, r] whose product with A is the update.</summary>
     public virtual Tensor MatrixB(Tensor b) => b;
 
+    /// <summary>How often the update is added.</summary>
+    public virtual int TimesAdded(LoraOptions options) => 1;
+
     /// <summary>The name and shape of a factor in PEFT's files.</summary>
     /// <param name="part">Which factor it is.</param>
     /// <param name="shape">Its shape as it is trained.</param>
@@ -77,4 +92,8 @@ internal abstract class Geometry
         FactorPart.Magnitude => ("lora_magnitude_vector", shape),
         _ => throw new ArgumentOutOfRangeException(nameof(part), part, "Unknown part."),
     };
+
+    public virtual void Dispose()
+    {
+    }
 }

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>x [..., in] to W x [..., out]: linear layers, whatever the layout in which they are stored. Canonical: [tokens, in], [tokens, out].</summary>
-internal sealed class LinearGeometry(LayerKind kind, long inputs) : Geometry
+internal class LinearGeometry(LayerKind kind, long inputs) : Geometry
 {
     public override LayerKind Kind => kind;
 
@@ -16,7 +16,7 @@ internal sealed class LinearGeometry(LayerKind kind, long inputs) : Geometry
     }
 
     public override (Tensor X, Tensor Z) Canonical(Tensor x, Tensor z, FrozenWeight weight) =>
-        (x.reshape(-1, weight.Inputs), z.reshape(-1, weight.Outputs));
+        (x.reshape(-1, weight.Inputs), z.reshape(-1, z.shape[^1]));
 
     public override Tensor Product(Tensor x, FrozenWeight weight) => weight.Product(x);
 

@@ -58,6 +58,13 @@ public sealed record InjectionOptions
     /// <value><see langword="false"/> by default: such a file is refused.</value>
     public bool AllowMismatchedTensors { get; init; }
 
+    /// <summary>
+    /// The options of a <c>MultiheadAttention</c>, by its path, where trying it out does not show them: for one whose keys and
+    /// values differ in width libtorch's own forward fails.
+    /// </summary>
+    /// <value>A function that may return <see langword="null"/>; <see langword="null"/> by default: the options are found by trying each attention out.</value>
+    public Func<string, AttentionOptions?>? Attention { get; init; }
+
     /// <summary>What a data-driven initialization gathered of the layers: see <see cref="DataCollector"/>. It stays the caller's.</summary>
     /// <value><see langword="null"/> by default.</value>
     public InitializationData? InitializationData { get; init; }

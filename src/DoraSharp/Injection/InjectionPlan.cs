@@ -30,7 +30,7 @@ internal sealed record InjectionPlan(
         if (LayerKinds.Of(model) != LayerKind.None)
         {
             throw new ArgumentException(
-                $"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}, {nameof(LoraLinear)}.From or {nameof(DoraLinear)}.From.", nameof(model));
+                $"The model is itself a layer, which nothing holds: wrap it by {nameof(AdaptedLayer)}.{nameof(AdaptedLayer.From)}, {nameof(LoraLinear)}.From, {nameof(DoraLinear)}.From or {nameof(AdaptedAttention)}.{nameof(AdaptedAttention.From)}.", nameof(model));
         }
 
         ModuleTree tree = ModuleTree.Of(model);
@@ -38,11 +38,16 @@ internal sealed record InjectionPlan(
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
         nodes[""] = new("", "", model, model, null);
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(
-            model, tree, match.Sites.Select(site => site.Path).Concat(match.TrainableTokens.Select(tokens => tokens.Path)).Distinct().Select(path => nodes[path].Module));
+            model, tree, match.Sites.Select(site => site.ModulePath).Concat(match.TrainableTokens.Select(tokens => tokens.Path)).Distinct().Select(path => nodes[path].Module));
         PlannedSite[] sites =
         [
-            .. match.Sites.Select(site => new PlannedSite(
-                nodes[site.Path], site.Parameter, site.DiskPath, options is LoraOptions ? site.Options : options, slots[nodes[site.Path].Module]) { TiedTo = site.TiedTo }),
+            // The weights of an attention are one site.
+            .. match.Sites.DistinctBy(site => (site.ModulePath, site.Parameter)).Select(site => new PlannedSite(
+                nodes[site.ModulePath], site.Parameter, site.Kind == LayerKind.Parameter ? site.DiskPath : site.ModulePath, options is LoraOptions ? site.Options : options, slots[nodes[site.ModulePath].Module])
+                {
+                    TiedTo = site.TiedTo,
+                    Attention = injection.Attention?.Invoke(site.ModulePath),
+                }),
             .. match.TrainableTokens.Select(tokens => new PlannedSite(
                 nodes[tokens.Path], null, tokens.Path, options, slots[nodes[tokens.Path].Module]) { Tokens = tokens.Indices, TiedTo = tokens.TiedTo }),
         ];
@@ -63,7 +68,7 @@ internal sealed record InjectionPlan(
     /// <exception cref="InvalidOperationException">It has.</exception>
     public static void RefuseAdapted(nn.Module model)
     {
-        if (model is AdaptedLayer or AdapterStack || model.modules().Any(m => m is AdapterStack))
+        if (model is IAdaptedModule or AdapterStack || model.modules().Any(m => m is AdapterStack))
         {
             throw new InvalidOperationException(
                 "The model is adapted already. Add further adapters by its AdaptedModel, or take its adapters out first: Unload or MergeAndUnload on its " +

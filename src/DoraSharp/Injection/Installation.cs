@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -79,19 +80,26 @@ internal sealed class Installation : IDisposable
 
     private void Install(PlannedSite site, RouteChoice choice)
     {
-        AdapterStack stack = choice.Route == InjectionRoute.Replace ? Replace(site) : Attach(site, choice);
-        layers.Add(new(site, choice, site.Path, site.DiskPath, stack));
+        IReadOnlyList<AdaptedWeight> weights = (choice.Route, site.Layer) switch
+        {
+            (InjectionRoute.Replace, _) => Replace(site),
+            (InjectionRoute.Hook, MultiheadAttention attention) => Hook(attention, site),
+            (InjectionRoute.Hook, _) => Hook(site),
+            _ => Substitute(site, choice),
+        };
+        layers.AddRange(weights.Select(weight => new InstalledLayer(
+            site, choice, weight.Name.Length == 0 ? site.Path : $"{site.Path}.{weight.Name}", site.DiskPath + weight.DiskSuffix, weight.Stack)));
     }
 
-    private AdapterStack Replace(PlannedSite site)
+    private IReadOnlyList<AdaptedWeight> Replace(PlannedSite site)
     {
-        AdaptedLayer wrapper = LayerKinds.Wrap(site.Layer, site.Options);
+        IAdaptedModule wrapper = LayerKinds.Wrap(site.Layer, site.Options, site.Attention);
         undo.Push(() =>
         {
             // The model, and with it the layer, may have been disposed before its handle.
-            if (site.Layer.get_parameter("weight") is { IsInvalid: false })
+            if (site.Layer.named_parameters(recurse: false).FirstOrDefault().parameter is { IsInvalid: false })
             {
-                site.Layer.train(wrapper.training);
+                site.Layer.train(((nn.Module)wrapper).training);
             }
 
             wrapper.OwnsBase = false;
@@ -99,37 +107,77 @@ internal sealed class Installation : IDisposable
         });
         foreach (ModuleSlot slot in site.Slots)
         {
-            slot.Set(wrapper);
+            slot.Set((nn.Module)wrapper);
             undo.Push(() => slot.Set(site.Layer));
         }
 
-        return wrapper.Adapters;
+        return wrapper.Weights;
     }
 
-    private AdapterStack Attach(PlannedSite site, RouteChoice choice)
+    private AdaptedWeight[] Hook(PlannedSite site)
+    {
+        AdapterStack stack = LayerKinds.StackFor(site.Layer, site.Options);
+        AdaptedWeight weight = new("", "", stack);
+        Register(weight, site);
+        nn.Module<Tensor, Tensor> layer = (nn.Module<Tensor, Tensor>)site.Layer;
+        if (stack.Geometry.ForwardWritesWeight && layer is Embedding embedding)
+        {
+            undo.Push(ReplacedForward.Of(embedding, x => stack.Apply(x, stack.Geometry.Product(x, stack.Weight), ownsOutput: true)));
+        }
+        else
+        {
+            var hook = layer.register_forward_hook((_, x, z) => stack.Apply(x, z, ownsOutput: !ModuleInternals.OutputIsSeen(layer, own: 1)));
+            undo.Push(hook.remove);
+        }
+
+        return [weight];
+    }
+
+    private IReadOnlyList<AdaptedWeight> Hook(MultiheadAttention layer, PlannedSite site)
+    {
+        AttentionAdapters adapters = new(layer, site.Attention);
+        if (!adapters.RunsNative)
+        {
+            throw new NotSupportedException(
+                $"{site.Path} has keys and values of different widths, of which libtorch's own forward refuses every call: hold it in a field that can hold an {nameof(AdaptedAttention)} " +
+                "instead, declared as Module<Tensor, Tensor, Tensor, Tensor, bool, Tensor, Tuple<Tensor, Tensor>>. Nothing was changed.");
+        }
+
+        foreach (AdaptedWeight weight in adapters.Weights)
+        {
+            Register(weight, site);
+        }
+
+        undo.Push(ReplacedForward.Of(layer, adapters));
+        return adapters.Weights;
+    }
+
+    private AdaptedWeight[] Substitute(PlannedSite site, RouteChoice choice)
     {
         AdapterStack stack = site.ParameterName is { } parameter
             ? LayerKinds.StackFor(site.Layer, parameter)
             : LayerKinds.StackFor(site.Layer, site.Options);
-        stack.train(site.Layer.training);
-        Register(stack, site);
-        if (choice.Route == InjectionRoute.Hook)
+        AdaptedWeight weight = new("", "", stack);
+        Register(weight, site);
+        if (stack.Geometry.WhyNotSubstitutable is { } reason)
         {
-            nn.Module<Tensor, Tensor> layer = (nn.Module<Tensor, Tensor>)site.Layer;
-            var hook = layer.register_forward_hook((_, x, z) => stack.Apply(x, z, ownsOutput: !ModuleInternals.OutputIsSeen(layer, own: 1)));
-            undo.Push(hook.remove);
-            return stack;
+            throw new NotSupportedException(
+                $"{site.Path} is invoked by forward(...), which runs no hooks, and cannot run on an effective weight: {reason}. " +
+                "Invoke it by call(...), or declare its field as Module<Tensor, Tensor>. Nothing was changed.");
         }
 
         SubstitutionFor(choice).Add(site.Layer, site.ParameterName ?? "weight", stack);
-        return stack;
+        return [weight];
     }
 
     // A child of a sealed layer would not follow model.to(...), so the adapters become a sibling.
-    private void Register(AdapterStack stack, PlannedSite site)
+    private void Register(AdaptedWeight weight, PlannedSite site)
     {
+        AdapterStack stack = weight.Stack;
+        stack.train(site.Layer.training);
         nn.Module owner = site.ParameterName is null ? site.Node.Owner : site.Layer;
-        string name = $"{site.ParameterName ?? site.Node.Name}_adapters";
+        string part = weight.Name.Length == 0 ? "" : $"_{weight.Name}";
+        string name = $"{site.ParameterName ?? site.Node.Name}{part}_adapters";
         if (owner.named_children().Any(child => child.name == name))
         {
             throw new InvalidOperationException($"The adapters of {site.Path} would be registered beside it as '{name}', but there is such a module already. Nothing was changed.");

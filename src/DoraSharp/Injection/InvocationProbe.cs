@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -10,27 +9,24 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
 {
     /// <summary>Runs a probe once and leaves the model as it was.</summary>
     /// <remarks>
-    /// For the time of the probe a layer runs on a stand-in of its weight, except while it is invoked by <c>call</c>. If
-    /// a gradient comes back to the stand-in, the layer was invoked by <c>forward</c>.
+    /// For the time of the probe a layer's weight takes gradients, except while the layer is invoked by <c>call</c>. If a
+    /// gradient comes back to it, the layer was invoked by <c>forward</c>.
     /// </remarks>
     public static InvocationProbe Run(IEnumerable<PlannedSite> sites, Func<Tensor> probe)
     {
         using var scope = NewDisposeScope();
         HashSet<nn.Module> called = new(ReferenceEqualityComparer.Instance);
         HashSet<nn.Module> watched = new(ReferenceEqualityComparer.Instance);
-        List<(RunningParameter Running, Parameter Weight, Parameter StandIn, nn.Module Layer)> layers = [];
+        List<WatchedLayer> layers = [];
         List<CallHooks> hooks = [];
         try
         {
             foreach (PlannedSite site in sites)
             {
-                RunningParameter running = RunningParameter.Of(site.Layer, site.ParameterName ?? "weight");
-                Parameter weight = running.Value;
-                Parameter standIn = new(weight.detach());
-                layers.Add((running, weight, standIn, site.Layer));
-                running.Value = standIn;
+                WatchedLayer layer = WatchedLayer.Of(site.Layer, site.ParameterName ?? "weight");
+                layers.Add(layer);
                 watched.Add(site.Layer);
-                Watch(site.Layer, () => running.Value = weight, () => running.Value = standIn);
+                Watch(site.Layer, layer.Hide, layer.Show);
                 foreach ((_, nn.Module ancestor) in site.Node.Ancestors().Where(a => watched.Add(a.Module)))
                 {
                     Watch(ancestor, null, null);
@@ -44,7 +40,7 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
         finally
         {
             hooks.ForEach(hook => hook.Dispose());
-            layers.ForEach(layer => layer.Running.Value = layer.Weight);
+            layers.ForEach(layer => layer.Dispose());
         }
 
         void Watch(nn.Module module, Action? before, Action? after)
@@ -62,12 +58,14 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
         }
     }
 
-    private static HashSet<nn.Module> WithGradient(Tensor output, List<(RunningParameter Running, Parameter Weight, Parameter StandIn, nn.Module Layer)> layers)
+    private static HashSet<nn.Module> WithGradient(Tensor output, List<WatchedLayer> layers)
     {
         HashSet<nn.Module> forwarded = new(ReferenceEqualityComparer.Instance);
         if (output.requires_grad)
         {
-            IList<Tensor> gradients = autograd.grad([output.sum()], [.. layers.Select(layer => layer.StandIn)], allow_unused: true);
+            // What threw during its call is hidden still.
+            layers.ForEach(layer => layer.Show());
+            IList<Tensor> gradients = autograd.grad([output.sum()], [.. layers.Select(layer => layer.Weight)], allow_unused: true);
             forwarded.UnionWith(layers.Zip(gradients).Where(pair => pair.Second is { IsInvalid: false }).Select(pair => pair.First.Layer));
         }
 

@@ -34,10 +34,19 @@ internal static class ModelDescriber
         {
             Linear linear => description with { In = linear.in_features, Out = linear.out_features },
             TransposedLinear or Embedding => description with { In = weight[0], Out = weight[1] },
+            MultiheadAttention attention => Describe(AttentionWeights.Of(attention), description),
             Convolution convolution => description with { In = convolution.in_channels, Out = convolution.out_channels, Kernel = convolution.kernel_size, Groups = convolution.groups },
             _ => description,
         };
     }
+
+    private static ModuleDescription Describe(AttentionWeights attention, ModuleDescription description) => description with
+    {
+        In = attention.OutProjection.shape[0],
+        Out = attention.OutProjection.shape[0],
+        KeyFeatures = attention.KeyProjection?.shape[1],
+        ValueFeatures = attention.ValueProjection?.shape[1],
+    };
 
     private static bool IsDictionary(nn.Module module)
     {

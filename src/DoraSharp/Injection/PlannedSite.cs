@@ -16,6 +16,9 @@ internal sealed record PlannedSite(ModuleNode Node, string? ParameterName, strin
     /// <summary>The path of the embedding whose adapter is used here as well, since both weights are one.</summary>
     public string? TiedTo { get; init; }
 
+    /// <summary>The options of an attention, where they were given.</summary>
+    public AttentionOptions? Attention { get; init; }
+
     /// <summary>The layer.</summary>
     public nn.Module Layer => Node.Module;
 

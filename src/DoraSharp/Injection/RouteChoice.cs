@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -44,10 +45,13 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
 
     private static RouteChoice ForSealed(nn.Module model, PlannedSite site, ModuleSlot slot, InjectionOptions injection, InvocationProbe? seen)
     {
+        string open = site.Layer is MultiheadAttention ? "Module<Tensor, Tensor, Tensor, Tensor, bool, Tensor, Tuple<Tensor, Tensor>>" : "Module<Tensor, Tensor>";
         switch (injection.SealedRoute)
         {
             case InjectionRoute.Hook:
                 return new(InjectionRoute.Hook);
+            case InjectionRoute.SubstituteWeight when site.Layer is MultiheadAttention:
+                throw NoSubstitution("InjectionOptions.SealedRoute asks for weight substitution");
             case InjectionRoute.SubstituteWeight:
                 return new(InjectionRoute.SubstituteWeight, model);
         }
@@ -57,13 +61,18 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
             throw new InvalidOperationException(
                 $"{site.Node.Path} is held by {slot.Description}, which cannot hold a wrapper ({slot.DeclaredType.Name} is sealed): whether a hook reaches it depends on " +
                 "how the model invokes it. Pass InjectionOptions.Probe (a forward on a sample input) so that this can be seen, or set " +
-                "InjectionOptions.SealedRoute, or declare the field as Module<Tensor, Tensor>. Nothing was changed.");
+                $"InjectionOptions.SealedRoute, or declare the field as {open}. Nothing was changed.");
         }
 
         bool forwarded = seen.Forwarded.Contains(site.Layer);
         if (seen.Called.Contains(site.Layer) && !forwarded)
         {
             return new(InjectionRoute.Hook);
+        }
+
+        if (site.Layer is MultiheadAttention)
+        {
+            throw NoSubstitution($"in the probe it was {(forwarded ? "invoked by forward(...), which runs no hooks" : "not invoked")}");
         }
 
         foreach ((string path, nn.Module ancestor) in site.Node.CommonAncestors())
@@ -78,6 +87,10 @@ internal readonly record struct RouteChoice(InjectionRoute Route, nn.Module? Aro
             $"{site.Node.Path} is held by {slot.Description}, which cannot hold a wrapper ({slot.DeclaredType.Name} is sealed), and in the probe " +
             (forwarded ? "it was invoked by forward(...) and no" : "neither it nor any") +
             " module above it was invoked by call(...); forward(...) runs no hooks. Invoke the model by model.call(input), or declare the field as " +
-            "Module<Tensor, Tensor>. Nothing was changed.");
+            $"{open}. Nothing was changed.");
+
+        InvalidOperationException NoSubstitution(string why) => new(
+            $"{site.Node.Path} is held by {slot.Description}, which cannot hold a wrapper ({slot.DeclaredType.Name} is sealed), and {why}; libtorch's attention " +
+            $"runs on no other weights than its own. Invoke it by call(...), so that a hook reaches it, or declare the field as {open}. Nothing was changed.");
     }
 }

@@ -13,7 +13,7 @@ namespace DoraSharp;
 /// around a given base layer does not dispose it; one that an <see cref="AdapterInjector"/> put into a model does,
 /// with the model.
 /// </remarks>
-public class AdaptedLayer : nn.Module<Tensor, Tensor>
+public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
 {
     private const string NameOfBase = "base_layer";
 
@@ -22,6 +22,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     [ComponentName(Name = "adapters")]
     private readonly AdapterStack adapters;
     private readonly FrozenFlags flags;
+    private bool ownsBase;
 
     /// <summary>Wraps a layer and freezes it; it carries no adapter yet.</summary>
     /// <param name="baseLayer">The layer.</param>
@@ -33,7 +34,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     {
         ArgumentNullException.ThrowIfNull(baseLayer);
         this.baseLayer = baseLayer;
-        OwnsBase = ownsBase;
+        this.ownsBase = ownsBase;
         adapters = LayerKinds.StackFor(baseLayer, options);
         flags = FrozenFlags.Freeze(baseLayer);
         RegisterComponents();
@@ -46,7 +47,15 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     /// <summary>The layer's adapters.</summary>
     public AdapterStack Adapters => adapters;
 
-    internal bool OwnsBase { get; set; }
+    nn.Module IAdaptedModule.BaseModule => baseLayer;
+
+    IReadOnlyList<AdaptedWeight> IAdaptedModule.Weights => [new("", "", adapters)];
+
+    bool IAdaptedModule.OwnsBase
+    {
+        get => ownsBase;
+        set => ownsBase = value;
+    }
 
     /// <summary>
     /// Wraps a <c>Linear</c>, <see cref="TransposedLinear"/>, <c>Embedding</c>, <c>Conv1d</c>, <c>Conv2d</c> or <c>Conv3d</c>,
@@ -79,7 +88,9 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     {
         ArgumentNullException.ThrowIfNull(input);
         adapters.Geometry.CheckInput(input);
-        return adapters.Apply(input, baseLayer.call(input), ownsOutput: !ModuleInternals.OutputIsSeen(baseLayer, own: 0));
+        return adapters.Geometry.ForwardWritesWeight
+            ? adapters.Apply(input, adapters.Geometry.Product(input, adapters.Weight), ownsOutput: true)
+            : adapters.Apply(input, baseLayer.call(input), ownsOutput: !ModuleInternals.OutputIsSeen(baseLayer, own: 0));
     }
 
     /// <inheritdoc cref="AdapterStack.Merge(bool)"/>
@@ -93,7 +104,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     public nn.Module<Tensor, Tensor> Unload()
     {
         nn.Module<Tensor, Tensor> layer = baseLayer;
-        OwnsBase = false;
+        ownsBase = false;
         Dispose();
         flags.Restore();
         return layer;
@@ -102,11 +113,11 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing && !OwnsBase)
+        if (disposing && !ownsBase)
         {
             // A module disposes its children; this one is somebody else's.
             _internal_submodules.Remove(NameOfBase);
-            OwnsBase = true;
+            ownsBase = true;
         }
 
         base.Dispose(disposing);

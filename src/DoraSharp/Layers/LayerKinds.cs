@@ -21,12 +21,24 @@ internal static class LayerKinds
     };
 
     /// <summary>The type that stands in for a layer in the model.</summary>
-    public static Type WrapperOf(nn.Module layer) => layer is Linear ? typeof(AdaptedLinear) : typeof(AdaptedLayer);
+    public static Type WrapperOf(nn.Module layer) => layer switch
+    {
+        Linear => typeof(AdaptedLinear),
+        MultiheadAttention => typeof(AdaptedAttention),
+        _ => typeof(AdaptedLayer),
+    };
 
     /// <summary>Wraps a layer of a model; it carries no adapter yet.</summary>
-    public static AdaptedLayer Wrap(nn.Module layer, AdapterOptions options) => layer is Linear linear
-        ? new AdaptedLinear(linear, options, ownsBase: true)
-        : new AdaptedLayer((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true);
+    /// <param name="layer">The layer.</param>
+    /// <param name="options">Those of the first adapter.</param>
+    /// <param name="attention">What an attention was made with, where that is known.</param>
+    /// <exception cref="NotSupportedException">The layer's options or dtype cannot be adapted.</exception>
+    public static IAdaptedModule Wrap(nn.Module layer, AdapterOptions options, AttentionOptions? attention) => layer switch
+    {
+        Linear linear => new AdaptedLinear(linear, options, ownsBase: true),
+        MultiheadAttention native => new AdaptedAttention(native, attention, ownsBase: true),
+        _ => new AdaptedLayer((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true),
+    };
 
     /// <summary>The shape [out, in] of a layer's weight seen as a matrix.</summary>
     public static (long Outputs, long Inputs) MatrixShape(nn.Module layer) => layer.get_parameter("weight") is { } weight
@@ -52,7 +64,7 @@ internal static class LayerKinds
         {
             Linear linear => new(new DenseWeight(linear), new LinearGeometry(LayerKind.Linear, linear.in_features)),
             TransposedLinear => new(new DenseWeight(layer, WeightLayout.Transposed), new LinearGeometry(LayerKind.TransposedLinear, weight.shape[0])),
-            Embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry()),
+            Embedding embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry(embedding)),
             Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, (options as LoraOptions)?.GroupedUpdate ?? GroupedUpdate.Peft),
             _ => throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}."),
         };

@@ -31,7 +31,7 @@ internal sealed class ModuleTree
                 continue;
             }
 
-            nn.Module child = registered is AdaptedLayer { BaseModule: { } layer } ? layer : registered;
+            nn.Module child = registered is IAdaptedModule adapted ? adapted.BaseModule : registered;
             string path = parent is null ? name : $"{parent.Path}.{name}";
             if (byModule.TryGetValue(child, out ModuleNode? known))
             {

@@ -3,7 +3,6 @@ namespace DoraSharp;
 /// <summary>Turns matched modules and parameters into sites, and refuses those that cannot be adapted.</summary>
 internal sealed class SitePlanner
 {
-    private const string OutProjection = "out_proj";
     private readonly ModelDescription model;
     private readonly LoraOptions options;
     private readonly PatternValues<int> ranks;
@@ -95,10 +94,10 @@ internal sealed class SitePlanner
                 "Adapted are linear layers, embeddings, convolutions and attention: name those inside it, or leave it out with ExcludeModules.");
         }
 
-        if (options.LoraBias && module.Kind is LayerKind.Embedding)
+        if (options.LoraBias && module.Kind is (LayerKind.Embedding or LayerKind.MultiheadAttention))
         {
             throw new TargetingException(
-                TargetingError.UnsupportedCombination, $"{nameof(LoraOptions.LoraBias)} gives B a bias, which {module.Path}, an embedding, cannot have; leave it out with ExcludeModules.");
+                TargetingError.UnsupportedCombination, $"{nameof(LoraOptions.LoraBias)} gives B a bias, which {module.Path}, a {module.TypeName}, cannot have; leave it out with ExcludeModules.");
         }
     }
 
@@ -129,33 +128,29 @@ internal sealed class SitePlanner
     }
 
     // Patterns see the attention's own path only, and its output projection goes with it.
-    private List<TargetSite> OfAttention(ModuleDescription module, LoraOptions resolved)
+    private TargetSite[] OfAttention(ModuleDescription module, LoraOptions resolved)
     {
-        ModuleDescription? output = model.Find($"{module.Path}.{OutProjection}");
-        long outputFeatures = output?.Out ?? module.In;
-        List<TargetSite> sites = [];
-        if (module.KeyFeatures is { } keys && module.ValueFeatures is { } values)
-        {
-            Note(module, $"keys and values of {keys} and {values} features, queries of {module.In}");
-            sites.Add(Projection("q_proj", module.In, module.In));
-            sites.Add(Projection("k_proj", keys, module.In));
-            sites.Add(Projection("v_proj", values, module.In));
-        }
-        else
-        {
-            sites.Add(new TargetSite(module.Path, module.Kind, resolved, AdapterShapes.Of(module, resolved)));
-        }
-
         if (resolved.UseDora)
         {
             Note(module, "DoRA on attention");
         }
 
-        sites.Add(Projection(OutProjection, module.In, outputFeatures) with { DiskPath = $"{module.Path}.base_layer.{OutProjection}" });
-        return sites;
+        if (module.KeyFeatures is not { } keys || module.ValueFeatures is not { } values)
+        {
+            return [.. AttentionProjection.Fused.Select(part => part.IsOutput
+                ? Projection(part, module.In, model.Find($"{module.Path}.{part.Name}")?.Out ?? module.In)
+                : new TargetSite(module.Path, module.Kind, resolved, AdapterShapes.Of(module, resolved)))];
+        }
 
-        TargetSite Projection(string name, long input, long outputs) =>
-            new($"{module.Path}.{name}", LayerKind.Linear, resolved, AdapterShapes.Matrix(input, outputs, resolved));
+        Note(module, $"keys and values of {keys} and {values} features, queries of {module.In}");
+        return [.. AttentionProjection.Separate.Zip([module.In, keys, values, module.In], (part, inputs) => Projection(part, inputs, module.In))];
+
+        TargetSite Projection(AttentionProjection part, long inputs, long outputs) =>
+            new($"{module.Path}.{part.Name}", LayerKind.Linear, resolved, AdapterShapes.Matrix(inputs, outputs, resolved))
+            {
+                ModulePath = module.Path,
+                DiskPath = module.Path + part.DiskSuffix,
+            };
     }
 
     private void Note(ModuleDescription module, string what) =>

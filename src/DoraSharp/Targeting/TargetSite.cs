@@ -10,6 +10,9 @@ internal sealed record TargetSite(string Path, LayerKind Kind, LoraOptions Optio
     /// <summary>The parameter's name, where it alone is adapted.</summary>
     public string? Parameter { get; init; }
 
+    /// <summary>The path of the module: not <see cref="Path"/> where that is one of an attention's weights.</summary>
+    public string ModulePath { get; init; } = Path;
+
     /// <summary>The path in the tensor names of PEFT's file.</summary>
     public string DiskPath { get; init; } = Path;
 

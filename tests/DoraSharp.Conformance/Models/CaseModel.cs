@@ -71,6 +71,13 @@ internal sealed class CaseModel : nn.Module<Tensor[], Tensor>
             ?? throw new InvalidDataException($"The model has no parameter '{fullName}'.");
     }
 
+    /// <summary>What an attention was made with, where libtorch cannot run it: by trying it out nobody could see that.</summary>
+    public AttentionOptions? AttentionAt(string path)
+    {
+        ModuleDescription module = description.Modules.Single(module => module.Path == path);
+        return module.OptionalInteger("kdim") == module.OptionalInteger("vdim") ? null : new() { Heads = module.Integer("num_heads") };
+    }
+
     public override Tensor forward(Tensor[] inputs)
     {
         Dictionary<string, Tensor> values = new(StringComparer.Ordinal);

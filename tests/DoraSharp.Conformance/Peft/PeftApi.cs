@@ -14,10 +14,10 @@ internal static class PeftApi
     public static AdapterOptions ReadOptions(string path) => PeftConfigReader.Read(path).Options;
 
     /// <summary>Puts a fresh adapter into a model.</summary>
-    public static AdaptedModel Inject(nn.Module model, AdapterOptions options, string name) =>
+    public static AdaptedModel Inject(CaseModel model, AdapterOptions options, string name) =>
         options is VeraOptions vera
             ? AdapterInjector.InjectVera(model, vera, new() { AdapterName = name })
-            : AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name });
+            : AdapterInjector.Inject(model, (LoraOptions)options, new() { AdapterName = name, Attention = model.AttentionAt });
 
     /// <summary>Loads one more adapter beside the first.</summary>
     public static void LoadFurther(AdaptedModel adapted, string folder, string name) =>

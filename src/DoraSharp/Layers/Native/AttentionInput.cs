@@ -50,6 +50,14 @@ internal readonly record struct AttentionInput(Tensor Query, Tensor Key, Tensor 
         }
     }
 
+    /// <summary>The same with queries, keys and values that lie in memory one after the other; those that were one tensor are one.</summary>
+    public AttentionInput Contiguous()
+    {
+        Tensor query = Query.contiguous();
+        Tensor key = ReferenceEquals(Key, Query) ? query : Key.contiguous();
+        return this with { Query = query, Key = key, Value = ReferenceEquals(Value, Key) ? key : Value.contiguous() };
+    }
+
     private static void CheckShape(string name, Tensor tensor, long[] expected)
     {
         if (!tensor.shape.SequenceEqual(expected))

@@ -10,6 +10,7 @@ namespace DoraSharp;
 /// <summary>Finds out what a multi-head attention does by comparing its answers with those of <see cref="AttentionForward"/>.</summary>
 internal sealed partial class AttentionProbe
 {
+    private const string MustBeGiven = "Say what it was made with: InjectionOptions.Attention, or the argument of AdaptedAttention.From.";
     private readonly MultiheadAttention layer;
     private readonly AttentionWeights weights;
     private readonly long width;
@@ -30,7 +31,7 @@ internal sealed partial class AttentionProbe
     {
         if (keyWidth != valueWidth)
         {
-            throw new NotSupportedException($"This attention has keys of width {keyWidth} and values of width {valueWidth}. libtorch's forward refuses every call of such a layer, so that its number of heads and its dropout cannot be seen; they must be given.");
+            throw new NotSupportedException($"This attention has keys of width {keyWidth} and values of width {valueWidth}. libtorch's forward refuses every call of such a layer, so that its number of heads and its dropout cannot be seen. {MustBeGiven}");
         }
 
         bool training = layer.training;
@@ -127,7 +128,7 @@ internal sealed partial class AttentionProbe
             AttentionInput input = new(Zeros(4096, width), Zeros(1, keyWidth), Zeros(1, valueWidth), null, true, null);
             return Native(input).abs().max().to(ScalarType.Float64).item<double>() == 0
                 ? 1
-                : throw new NotSupportedException($"The dropout of this attention cannot be seen in {weights.OutProjection.dtype} through the average of its {traits.Heads} heads; it must be given.");
+                : throw new NotSupportedException($"The dropout of this attention cannot be seen in {weights.OutProjection.dtype} through the average of its {traits.Heads} heads. {MustBeGiven}");
         }
     }
 

@@ -41,6 +41,26 @@ internal sealed record AttentionTraits
     /// <summary>Whether a key and value of zeros follow the given ones.</summary>
     public required bool AddZeroAttention { get; init; }
 
+    /// <summary>A layer's options where they are known.</summary>
+    /// <param name="weights">The layer's parameters, whose shapes tell the rest.</param>
+    /// <param name="options">What the layer was made with.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The number of heads does not divide the width.</exception>
+    public static AttentionTraits From(AttentionWeights weights, AttentionOptions options)
+    {
+        long width = weights.OutProjection.shape[0];
+        return new()
+        {
+            EmbedDim = width,
+            Heads = options.Heads,
+            KeyDim = weights.KeyProjection?.shape[1] ?? width,
+            ValueDim = weights.ValueProjection?.shape[1] ?? width,
+            HasBias = weights.InBias is not null,
+            Dropout = options.Dropout,
+            HasBiasKv = weights.LearntKey is not null,
+            AddZeroAttention = options.AddZeroAttention,
+        };
+    }
+
     /// <summary>Finds a layer's options by its parameters' shapes and by what it answers.</summary>
     /// <remarks>
     /// Its parameters are only read. Its training flag and the CPU's random numbers are given back as they were; the

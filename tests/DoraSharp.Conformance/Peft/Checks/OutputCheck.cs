@@ -10,8 +10,10 @@ internal static class OutputCheck
 
     public static void Run(PeftCase subject)
     {
+        // A look-up with a max norm writes into the weight.
+        using CaseModel plain = subject.NewModel();
         using CaseModel model = subject.NewModel();
-        Tensor y0 = subject.Run(model);
+        Tensor y0 = subject.Run(plain);
         if (subject.Io.TryRead("y.base", out Tensor? expectedBase))
         {
             subject.Expect.Close("y.base", y0, expectedBase);

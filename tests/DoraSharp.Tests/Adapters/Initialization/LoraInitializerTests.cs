@@ -145,5 +145,5 @@ public class LoraInitializerTests
         return x.t().matmul(x);
     }
 
-    private static Geometry GeometryOf(string layer) => layer == "emb" ? new EmbeddingGeometry() : new LinearGeometry(LayerKind.Linear, 1);
+    private static Geometry GeometryOf(string layer) => layer == "emb" ? new EmbeddingGeometry(nn.Embedding(7, 3)) : new LinearGeometry(LayerKind.Linear, 1);
 }
