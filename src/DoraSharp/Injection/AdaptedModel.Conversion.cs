@@ -31,6 +31,9 @@ public sealed partial class AdaptedModel
 
         // What a fresh DoRA adapter is refused for, this one is too.
         InjectionPlan plan = InjectionPlan.Make(Model, options, injection, adapterName);
+
+        // The norms are kept: what is long or can fail is done before anything is changed.
+        Array.ForEach(layers, layer => (layer.Stack[adapterName] as LowRankAdapter)?.Norm(layer.Stack.Weight).Dispose());
         foreach (InstalledLayer layer in layers)
         {
             Adapter converted = layer.Stack[adapterName];
@@ -48,7 +51,9 @@ public sealed partial class AdaptedModel
     /// </summary>
     /// <remarks>
     /// The adapter's parameters are new ones, and its scaling is 1: ask for <see cref="TrainableParameters"/> again. The
-    /// errors are those of the rank; rounding the factors to the parameters' dtype adds about 1e-7 of the change.
+    /// errors are those of the rank; rounding the factors to the parameters' dtype adds about 1e-7 of the change. It is the
+    /// adapter by itself that stays what it is: where others are active before it, a DoRA adapter rescales their updates too,
+    /// and a LoRA adapter does not.
     /// </remarks>
     /// <param name="adapterName">The adapter: LoRA, DoRA, VeRA or DVoRA.</param>
     /// <param name="choice">How each weight's rank is chosen; <see langword="null"/> for an error of at most 1e-6·‖W‖.</param>
@@ -179,14 +184,14 @@ public sealed partial class AdaptedModel
         Dictionary<string, int> ranks = layers.Zip(weights).GroupBy(pair => pair.First.Site.Node.Path).ToDictionary(group => group.Key, group => group.Max(pair => pair.Second.Rank));
         LoraOptions options = ConvertedOptions.Of(adapter.Options, ranks);
         InjectionPlan plan = InjectionPlan.Make(Model, options, injection, adapterName);
-        Dictionary<nn.Module, LoraOptions> resolved = plan.Sites.ToDictionary(site => site.Layer, site => (LoraOptions)site.Options);
+        Dictionary<string, LoraOptions> resolved = plan.Sites.Where(site => site.Tokens is null).GroupBy(site => site.Node.Path).ToDictionary(group => group.Key, group => (LoraOptions)group.First().Options);
         for (int i = 0; i < layers.Length; i++)
         {
-            int rank = resolved[layers[i].Site.Layer].Rank;
+            int rank = resolved[layers[i].Site.Node.Path].Rank;
             weights[i] = weights[i].Rank == rank ? weights[i] : Of(layers[i], RankChoice.Fixed(rank));
         }
 
-        LoraAdapter[] converted = [.. layers.Zip(weights, (layer, weight) => weight.ToAdapter(resolved[layer.Site.Layer], layer.Stack))];
+        LoraAdapter[] converted = [.. layers.Zip(weights, (layer, weight) => weight.ToAdapter(resolved[layer.Site.Node.Path], layer.Stack))];
         for (int i = 0; i < layers.Length; i++)
         {
             layers[i].Stack.Exchange(adapterName, converted[i]);

@@ -18,8 +18,8 @@ public class AdaptedModelOriginalBaseTests
         using var scope = NewDisposeScope();
         using TemporaryFolder folder = new();
         manual_seed(101);
-        using OpenFields model = new();
-        using OpenFields original = new();
+        using InDictionary model = new();
+        using InDictionary original = new();
         original.load_state_dict(model.state_dict());
         Tensor x = randn(5, 24, dtype: ScalarType.Float64);
         Tensor unadapted = model.call(x);
@@ -42,7 +42,7 @@ public class AdaptedModelOriginalBaseTests
         };
         using AdaptedModel adapted = AdapterInjector.Inject(model, options, new() { InitializationData = data });
         Reference.RelativeError(model.call(x), unadapted).Should().BeLessThan(1e-12);
-        Reference.RelativeError(model.get_parameter("up.base_layer.weight") ?? adapted.Layers[0].Value.Weight.Stored, original.get_parameter("up.weight")!).Should().BeGreaterThan(0.01);
+        Reference.RelativeError(adapted.Layers[0].Value.Weight.Stored, original.get_parameter("up.weight")!).Should().BeGreaterThan(0.01, "the base was changed");
         Disturb(adapted);
 
         adapted.SavePlain(folder.Path);

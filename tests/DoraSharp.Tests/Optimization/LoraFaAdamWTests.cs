@@ -1,3 +1,4 @@
+using DoraSharp.Tests.Injection;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -123,6 +124,31 @@ public class LoraFaAdamWTests
                 state.exp_avg_sq.zero_();
             }
         }
+    }
+
+    [Fact]
+    public void Step_ConvolutionWithGroups_ProjectsGroupByGroup()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(131);
+        using MixedModel model = new();
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4, Alpha = 6, TargetModules = ["grouped"] });
+        LoraAdapter adapter = (LoraAdapter)adapted.Layers[0].Value["default"];
+        Tensor before = adapter.B.detach().clone();
+        using LoraFaAdamW optimizer = new(adapted, new() { LearningRate = 0.5, Epsilon = 1 });
+        model.call(MixedModel.Ids()).square().sum().backward();
+        Tensor[] projected =
+        [
+            .. adapter.B.grad!.chunk(2, 0).Zip(adapter.A.detach().chunk(2, 0), (gradient, a) =>
+                gradient.matmul(linalg.inv(a.matmul(a.t()) + (1e-8 * eye(2, dtype: ScalarType.Float64)))) / (1.5 * 1.5)),
+        ];
+        Tensor step = cat(projected, 0);
+        Tensor expected = before - (0.5 * Math.Sqrt(0.001) * step / ((Math.Sqrt(0.001) * step.abs()) + 1));
+
+        optimizer.step();
+
+        adapter.B.shape.Should().Equal(18, 2);
+        Reference.RelativeError(adapter.B, expected).Should().BeLessThan(1e-10);
     }
 
     [Fact]
