@@ -37,9 +37,10 @@ internal static class TiedWeights
 
     private static void Separate(Untying untying, Place adapted, Place other)
     {
+        bool isTie = adapted.IsSameAs(other) && adapted.IsParameter && other.IsParameter;
         foreach (Place place in new[] { adapted, other })
         {
-            if (adapted.IsSameAs(other) && place.IsParameter && Untying.CanCopy(place.Module))
+            if (isTie && Untying.CanCopy(place.Module))
             {
                 if (!untying.Has(place.Module, place.Name))
                 {

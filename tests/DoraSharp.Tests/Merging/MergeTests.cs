@@ -103,18 +103,29 @@ public class MergeTests
     }
 
     [Fact]
-    public void Merge_WeightTiedToALayerWithoutAdapter_IsRefused()
+    public void Merge_WeightTiedToALayerWithoutAdapter_SeparatesTheTwoUntilUnmerge()
     {
         using var scope = NewDisposeScope();
+        manual_seed(57);
         using TiedModel model = new();
-        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { TargetModules = ["head"] });
+        Tensor ids = tensor(new long[] { 3, 30, 0, 3 });
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { TargetModules = ["head"], UseDora = true });
         Reference.Disturb(adapted.Layers[0].Value);
-        Tensor before = model.parameters().First().detach().clone();
+        Tensor before = model.Embedded.detach().clone();
+        Tensor expected = model.call(ids);
 
-        adapted.Invoking(a => a.Merge()).Should().Throw<InvalidOperationException>().WithMessage("*head*embedding.weight*share*");
-        adapted.Invoking(a => a.MergeAndUnload()).Should().Throw<InvalidOperationException>().WithMessage("*head*embedding.weight*share*");
-        Reference.SameBits(model.parameters().First(), before).Should().BeTrue();
-        adapted.IsMerged.Should().BeFalse();
+        adapted.Merge();
+        Reference.RelativeError(model.call(ids), expected).Should().BeLessThan(1e-6);
+        Reference.SameBits(model.Embedded, before).Should().BeTrue();
+        adapted.Unmerge();
+        model.IsTied.Should().BeTrue();
+        Reference.SameBits(model.Embedded, before).Should().BeTrue();
+        Reference.SameBits(model.call(ids), expected).Should().BeTrue();
+
+        adapted.MergeAndUnload();
+        Reference.RelativeError(model.call(ids), expected).Should().BeLessThan(1e-6);
+        Reference.SameBits(model.Embedded, before).Should().BeTrue();
+        model.IsTied.Should().BeFalse();
     }
 
     [Fact]
@@ -250,6 +261,10 @@ public class MergeTests
             head = layer;
             RegisterComponents();
         }
+
+        public Parameter Embedded => embedding.get_parameter("weight")!;
+
+        public bool IsTied => TensorMemory.Address(Embedded) == TensorMemory.Address(named_parameters().Single(p => p.name.StartsWith("head", StringComparison.Ordinal) && p.name.EndsWith("weight", StringComparison.Ordinal)).parameter);
 
         public override Tensor forward(Tensor input)
         {

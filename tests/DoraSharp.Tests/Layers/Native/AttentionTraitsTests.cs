@@ -98,7 +98,7 @@ public class AttentionTraitsTests
         Action native = () => layer.forward(zeros(2, 1, 12), zeros(3, 1, 5), zeros(3, 1, 7), null!, true, null!);
         native.Should().Throw<Exception>("or else the refusal is no longer needed");
         Action act = () => AttentionTraits.Of(layer);
-        act.Should().Throw<NotSupportedException>().WithMessage("*5*7*must be given*");
+        act.Should().Throw<NotSupportedException>().WithMessage("*5*7*InjectionOptions.Attention*");
     }
 
     [Fact]
