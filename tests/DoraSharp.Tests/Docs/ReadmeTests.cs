@@ -1,26 +1,55 @@
+using System.Text.RegularExpressions;
+
 namespace DoraSharp.Tests.Docs;
 
-public class ReadmeTests
+public partial class ReadmeTests
 {
     /// <summary>The program is compiled and run against the packed packages by <c>eng/check-package</c>.</summary>
-    [Fact]
-    public void Example_InTheReadme_IsTheProgramThatThePackageCheckRuns()
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("src/DoraSharp/README.md")]
+    public void FirstExample_InAReadme_IsTheProgramThatThePackageCheckRuns(string readme)
     {
-        string readme = File.ReadAllText(RepositoryFolder.File("README.md"));
-        int first = readme.IndexOf("```csharp\n", StringComparison.Ordinal) + "```csharp\n".Length;
-        string example = readme[first..readme.IndexOf("\n```", first, StringComparison.Ordinal)];
+        string example = Examples(readme)[0];
 
         example.Split('\n').Length.Should().BeInRange(15, 30);
         File.ReadAllText(RepositoryFolder.File("eng", "package-check", "Program.cs")).Should().StartWith(example + "\n");
     }
 
-    [Fact]
-    public void Links_InTheReadme_PointToFiles()
+    [Theory]
+    [InlineData("README.md", 5)]
+    [InlineData("src/DoraSharp/README.md", 0)]
+    public void FurtherExamples_InAReadme_AreTestsThatRun(string readme, int count)
     {
-        string readme = File.ReadAllText(RepositoryFolder.File("README.md"));
-        string[] links = [.. System.Text.RegularExpressions.Regex.Matches(readme, @"\]\(([^)#]+)\)").Select(match => match.Groups[1].Value).Where(link => !link.StartsWith("http", StringComparison.Ordinal))];
+        string tests = File.ReadAllText(RepositoryFolder.File("tests", "DoraSharp.Tests", "Docs", "ReadmeExamples.cs"));
+        string[] further = [.. Examples(readme).Skip(1)];
 
-        links.Should().NotBeEmpty();
-        links.Should().OnlyContain(link => Path.Exists(RepositoryFolder.File(link)));
+        further.Should().HaveCount(count);
+        further.Where(example => !tests.Contains("\n" + Indented(example) + "\n", StringComparison.Ordinal)).Should().BeEmpty();
     }
+
+    [Theory]
+    [InlineData("README.md")]
+    [InlineData("docs/architecture.md")]
+    [InlineData("docs/methods.md")]
+    [InlineData("docs/peft-compatibility.md")]
+    public void Links_InADocument_PointToFiles(string document)
+    {
+        string folder = Path.GetDirectoryName(RepositoryFolder.File(document))!;
+        string[] links = [.. Link().Matches(File.ReadAllText(RepositoryFolder.File(document))).Select(match => match.Groups[1].Value).Where(link => !link.StartsWith("http", StringComparison.Ordinal))];
+
+        links.Where(link => !Path.Exists(Path.Combine(folder, link))).Should().BeEmpty();
+    }
+
+    private static string[] Examples(string readme) =>
+        [.. Example().Matches(File.ReadAllText(RepositoryFolder.File(readme))).Select(match => match.Groups[1].Value)];
+
+    private static string Indented(string example) =>
+        string.Join('\n', example.Split('\n').Select(line => line.Length == 0 ? line : "        " + line));
+
+    [GeneratedRegex("```csharp\n(.*?)\n```", RegexOptions.Singleline)]
+    private static partial Regex Example();
+
+    [GeneratedRegex(@"\]\(([^)#]+)\)")]
+    private static partial Regex Link();
 }
