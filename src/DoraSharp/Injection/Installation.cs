@@ -80,15 +80,22 @@ internal sealed class Installation : IDisposable
 
     private void Install(PlannedSite site, RouteChoice choice)
     {
-        IReadOnlyList<AdaptedWeight> weights = (choice.Route, site.Layer) switch
+        try
         {
-            (InjectionRoute.Replace, _) => Replace(site),
-            (InjectionRoute.Hook, MultiheadAttention attention) => Hook(attention, site),
-            (InjectionRoute.Hook, _) => Hook(site),
-            _ => Substitute(site, choice),
-        };
-        layers.AddRange(weights.Select(weight => new InstalledLayer(
-            site, choice, weight.Name.Length == 0 ? site.Path : $"{site.Path}.{weight.Name}", site.DiskPath + weight.DiskSuffix, weight.Stack)));
+            IReadOnlyList<AdaptedWeight> weights = (choice.Route, site.Layer) switch
+            {
+                (InjectionRoute.Replace, _) => Replace(site),
+                (InjectionRoute.Hook, MultiheadAttention attention) => Hook(attention, site),
+                (InjectionRoute.Hook, _) => Hook(site),
+                _ => Substitute(site, choice),
+            };
+            layers.AddRange(weights.Select(weight => new InstalledLayer(
+                site, choice, weight.Name.Length == 0 ? site.Path : $"{site.Path}.{weight.Name}", site.DiskPath + weight.DiskSuffix, weight.Stack)));
+        }
+        catch (NotSupportedException exception)
+        {
+            throw new NotSupportedException($"{site.Path}: {exception.Message} Nothing was changed.", exception);
+        }
     }
 
     private IReadOnlyList<AdaptedWeight> Replace(PlannedSite site)
@@ -139,8 +146,8 @@ internal sealed class Installation : IDisposable
         if (!adapters.RunsNative)
         {
             throw new NotSupportedException(
-                $"{site.Path} has keys and values of different widths, of which libtorch's own forward refuses every call: hold it in a field that can hold an {nameof(AdaptedAttention)} " +
-                "instead, declared as Module<Tensor, Tensor, Tensor, Tensor, bool, Tensor, Tuple<Tensor, Tensor>>. Nothing was changed.");
+                $"This attention has keys and values of different widths, of which libtorch's own forward refuses every call: hold it in a field that can hold an {nameof(AdaptedAttention)} " +
+                "instead, declared as Module<Tensor, Tensor, Tensor, Tensor, bool, Tensor, Tuple<Tensor, Tensor>>.");
         }
 
         foreach (AdaptedWeight weight in adapters.Weights)
@@ -162,8 +169,8 @@ internal sealed class Installation : IDisposable
         if (stack.Geometry.WhyNotSubstitutable is { } reason)
         {
             throw new NotSupportedException(
-                $"{site.Path} is invoked by forward(...), which runs no hooks, and cannot run on an effective weight: {reason}. " +
-                "Invoke it by call(...), or declare its field as Module<Tensor, Tensor>. Nothing was changed.");
+                $"It is invoked by forward(...), which runs no hooks, and cannot run on an effective weight: {reason}. " +
+                "Invoke it by call(...), or declare its field as Module<Tensor, Tensor>.");
         }
 
         SubstitutionFor(choice).Add(site.Layer, site.ParameterName ?? "weight", stack);

@@ -6,14 +6,14 @@ namespace DoraSharp;
 /// <summary>A layer whose weight takes gradients while a probe runs, except while the layer is invoked by <c>call</c>.</summary>
 internal sealed class WatchedLayer : IDisposable
 {
-    private readonly Func<IDisposable> show;
-    private IDisposable? shown;
+    private readonly Func<bool, IDisposable?> trace;
+    private IDisposable? traced;
 
-    private WatchedLayer(nn.Module layer, Tensor weight, Func<IDisposable> show)
+    private WatchedLayer(nn.Module layer, Tensor weight, Func<bool, IDisposable?> trace)
     {
         Layer = layer;
         Weight = weight;
-        this.show = show;
+        this.trace = trace;
         Show();
     }
 
@@ -23,7 +23,7 @@ internal sealed class WatchedLayer : IDisposable
     /// <summary>What gets a gradient if the layer was invoked by <c>forward</c>.</summary>
     public Tensor Weight { get; }
 
-    /// <summary>Watches a layer, whose own weight stays as it is: it runs on a stand-in with the same elements.</summary>
+    /// <summary>Watches a layer. It runs on a stand-in of its weight, whose elements are the same; an attention on its own.</summary>
     public static WatchedLayer Of(nn.Module layer, string parameterName)
     {
         if (layer is MultiheadAttention attention)
@@ -31,39 +31,47 @@ internal sealed class WatchedLayer : IDisposable
             return OfAttention(attention);
         }
 
-        // An embedding with a max norm writes into the weight that it runs on.
-        Tensor own = layer.get_parameter(parameterName)!.detach();
-        Tensor standIn = layer is Embedding embedding && EmbeddingTraits.Of(embedding).MaxNorm is not null ? own.clone() : own;
-        standIn.requires_grad = true;
         Func<Tensor, IDisposable> run = RunningWeight.Of(layer, parameterName);
-        return new(layer, standIn, () => run(standIn));
+        Tensor standIn = layer.get_parameter(parameterName)!.detach();
+        if (layer is Embedding embedding && EmbeddingTraits.Of(embedding).MaxNorm is not null)
+        {
+            // It writes into the weight that it runs on.
+            Tensor copy = standIn.clone().requires_grad_(true);
+            return new(layer, copy, shows => run(shows ? copy : copy.detach()));
+        }
+
+        standIn.requires_grad = true;
+        return new(layer, standIn, shows => shows ? run(standIn) : null);
     }
 
     /// <summary>From now on a forward of the layer leaves a trace.</summary>
-    public void Show()
-    {
-        using IDisposable recording = enable_grad();
-        shown ??= show();
-    }
+    public void Show() => Switch(true);
 
     /// <summary>From now on it leaves none.</summary>
-    public void Hide()
-    {
-        shown?.Dispose();
-        shown = null;
-    }
+    public void Hide() => Switch(false);
 
-    public void Dispose() => Hide();
+    public void Dispose()
+    {
+        traced?.Dispose();
+        traced = null;
+    }
 
     // A native attention runs on its own parameters alone.
     private static WatchedLayer OfAttention(MultiheadAttention layer)
     {
         Parameter weight = layer.get_parameter("out_proj.weight")!;
-        return new(layer, weight, () =>
+        bool trains = weight.requires_grad;
+        return new(layer, weight, shows =>
         {
-            bool trains = weight.requires_grad;
-            weight.requires_grad = true;
+            weight.requires_grad = shows;
             return new Scope(() => weight.requires_grad = trains);
         });
+    }
+
+    private void Switch(bool shows)
+    {
+        Dispose();
+        using IDisposable recording = enable_grad();
+        traced = trace(shows);
     }
 }
