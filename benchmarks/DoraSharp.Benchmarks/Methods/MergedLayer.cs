@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 
-/// <summary>This library's DoRA layer after <see cref="AdaptedLinear.Merge"/>.</summary>
+/// <summary>This library's DoRA layer after <see cref="AdaptedLayer.Merge"/>.</summary>
 internal sealed class MergedLayer : Method
 {
     private readonly LibraryLayer layer;
