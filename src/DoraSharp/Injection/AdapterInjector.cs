@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>
-/// Adapts the targeted linear layers of any TorchSharp model in place. Everything but the adapters is frozen.
+/// Adapts the targeted layers of any TorchSharp model in place: linear and transposed linear layers, embeddings,
+/// convolutions, attention, bare parameters. Everything but the adapters is frozen.
 /// </summary>
 /// <remarks>
 /// First a plan is made with all its checks, then it is carried out; an error leaves the model as it was. A target
@@ -13,11 +14,11 @@ namespace DoraSharp;
 public static class AdapterInjector
 {
     /// <summary>Adapts a model.</summary>
-    /// <param name="model">The model; its linear layers are found by its module tree.</param>
+    /// <param name="model">The model; its layers are found by its module tree.</param>
     /// <param name="options">What to adapt, and with which adapter.</param>
     /// <param name="injection">How to go about it; <see langword="null"/> for the defaults.</param>
     /// <returns>The handle to the model's adapters. Disposing it takes them out again.</returns>
-    /// <exception cref="ArgumentException">A target matches nothing, or something that is no linear layer.</exception>
+    /// <exception cref="ArgumentException">A target matches nothing, or something that cannot be adapted.</exception>
     /// <exception cref="InvalidOperationException">The model is adapted already, a layer has no route, or the probe did not reach one.</exception>
     /// <exception cref="NotSupportedException">A layer's dtype cannot be adapted.</exception>
     public static AdaptedModel Inject(nn.Module model, LoraOptions options, InjectionOptions? injection = null) => Put(model, options, injection);

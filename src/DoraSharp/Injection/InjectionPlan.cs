@@ -35,6 +35,7 @@ internal sealed record InjectionPlan(
 
         ModuleTree tree = ModuleTree.Of(model);
         TargetMatch match = TargetMatcher.Match(ModelDescriber.Describe(model, tree, injection), LoraOptions.From(options), injection.AllowUnmatchedTargets, adapterName);
+        RefuseCombinations(match, options);
         Dictionary<string, ModuleNode> nodes = tree.Nodes.ToDictionary(node => node.Path, StringComparer.Ordinal);
         nodes[""] = new("", "", model, model, null);
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(
@@ -73,6 +74,21 @@ internal sealed record InjectionPlan(
             throw new InvalidOperationException(
                 "The model is adapted already. Add further adapters by its AdaptedModel, or take its adapters out first: Unload or MergeAndUnload on its " +
                 "AdaptedModel, or Unload on a LoraLinear or DoraLinear that was put in by hand.");
+        }
+    }
+
+    private static void RefuseCombinations(TargetMatch match, AdapterOptions options)
+    {
+        if (match.TrainableTokens.FirstOrDefault(tokens => match.Sites.Any(site => site.Path == tokens.Path)) is { } both)
+        {
+            throw new ArgumentException(
+                $"{both.Path} is adapted as a whole ({nameof(LoraOptions.TargetModules)}) and by rows ({nameof(LoraOptions.TrainableTokens)}) by one adapter; choose one of them, or give the rows an adapter of their own.");
+        }
+
+        if (options is VeraOptions && match.Sites.FirstOrDefault(site => site.Kind == LayerKind.MultiheadAttention) is { } attention)
+        {
+            throw new ArgumentException(
+                $"{attention.Path} is an attention, which VeRA does not adapt. Leave it out by {nameof(AdapterOptions.ExcludeModules)}, or use LoRA or DoRA.");
         }
     }
 
