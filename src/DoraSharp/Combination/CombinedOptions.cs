@@ -17,10 +17,9 @@ internal static class CombinedOptions
         foreach (LoraOptions source in sources)
         {
             RefuseWhatWouldBeLost(source);
-            if ((source.GroupedUpdate, source.DoublesAttentionOutput) != (first.GroupedUpdate, first.DoublesAttentionOutput))
+            if (source.GroupedUpdate != first.GroupedUpdate)
             {
-                throw new NotSupportedException(
-                    $"Adapters that differ in {nameof(LoraOptions.GroupedUpdate)} or {nameof(LoraOptions.DoublesAttentionOutput)} cannot be combined: their updates mean different things.");
+                throw new NotSupportedException($"Adapters that differ in {nameof(LoraOptions.GroupedUpdate)} cannot be combined: their updates mean different things.");
             }
         }
 
@@ -31,6 +30,7 @@ internal static class CombinedOptions
             UseRsLora = false,
             UseDora = sources.Any(source => source.UseDora),
             LoraBias = sources.Any(source => source.LoraBias),
+            DoublesAttentionOutput = false,
             FanInFanOut = sources.Any(source => source.FanInFanOut),
             Initialization = LoraInitialization.Kaiming,
             Eva = null,

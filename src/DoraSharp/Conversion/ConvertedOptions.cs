@@ -18,6 +18,7 @@ internal static class ConvertedOptions
             Alpha = rank,
             UseRsLora = false,
             UseDora = false,
+            DoublesAttentionOutput = false,
             RankPattern = others,
             AlphaPattern = [.. others.Select(entry => KeyValuePair.Create(entry.Key, (double)entry.Value))],
             Initialization = LoraInitialization.Kaiming,

@@ -39,12 +39,12 @@ internal static class LoraInitializer
 
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        return Decompose(options, weight.Dense(), dtype, data).MoveToOuterDisposeScope();
+        return Decompose(options, options.Scaling * geometry.TimesAdded(options), weight.Dense(), dtype, data).MoveToOuterDisposeScope();
     }
 
-    private static InitialFactors Decompose(LoraOptions options, Tensor weight, ScalarType dtype, Tensor? data)
+    private static InitialFactors Decompose(LoraOptions options, double scaling, Tensor weight, ScalarType dtype, Tensor? data)
     {
-        (int rank, double scaling, LoraInitialization kind) = (options.Rank, options.Scaling, options.Initialization);
+        (int rank, LoraInitialization kind) = (options.Rank, options.Initialization);
         return kind switch
         {
             { Iterations: > 0 } => PissaInitializer.Fast(weight, rank, scaling, kind.Iterations, dtype),
