@@ -15,8 +15,8 @@ public class AdaptedModelAttentionTests
         using var scope = NewDisposeScope();
         using TemporaryFolder folder = new();
         manual_seed(141);
-        using AttentionModel model = new();
-        using AttentionModel other = new();
+        using SelfAttentionModel model = new();
+        using SelfAttentionModel other = new();
         other.load_state_dict(model.state_dict());
         Tensor x = randn(5, 2, 24, dtype: ScalarType.Float64);
         using AdaptedModel adapted = AdapterInjector.Inject(model, Options with { DoublesAttentionOutput = doubles });
@@ -43,7 +43,7 @@ public class AdaptedModelAttentionTests
     {
         using var scope = NewDisposeScope();
         manual_seed(142);
-        using AttentionModel model = new();
+        using SelfAttentionModel model = new();
         Tensor x = randn(5, 2, 24, dtype: ScalarType.Float64);
         using AdaptedModel adapted = AdapterInjector.Inject(model, Options with { DoublesAttentionOutput = true }, new() { AdapterName = "a" });
         adapted.Add("b", Options);
@@ -69,8 +69,8 @@ public class AdaptedModelAttentionTests
         using var scope = NewDisposeScope();
         using TemporaryFolder folder = new();
         manual_seed(143);
-        using AttentionModel model = new();
-        using AttentionModel other = new();
+        using SelfAttentionModel model = new();
+        using SelfAttentionModel other = new();
         other.load_state_dict(model.state_dict());
         Tensor x = randn(5, 2, 24, dtype: ScalarType.Float64);
         Tensor unadapted = model.call(x);
@@ -89,8 +89,8 @@ public class AdaptedModelAttentionTests
     {
         using var scope = NewDisposeScope();
         manual_seed(144);
-        using AttentionModel model = new();
-        using AttentionModel tuned = new();
+        using SelfAttentionModel model = new();
+        using SelfAttentionModel tuned = new();
         Tensor x = randn(5, 2, 24, dtype: ScalarType.Float64);
         using AdaptedModel adapted = AdapterInjector.Inject(model, Options with { Bias = BiasTraining.LoraOnly });
 

@@ -5,12 +5,12 @@ using static TorchSharp.torch.nn;
 namespace DoraSharp.Tests.Injection;
 
 /// <summary>Self-attention: x [length, samples, 24] to the same.</summary>
-internal sealed class AttentionModel : Module<Tensor, Tensor>
+internal sealed class SelfAttentionModel : Module<Tensor, Tensor>
 {
     private readonly Module<Tensor, Tensor, Tensor, Tensor?, bool, Tensor?, Tuple<Tensor, Tensor>> attention;
 
-    public AttentionModel()
-        : base(nameof(AttentionModel))
+    public SelfAttentionModel()
+        : base(nameof(SelfAttentionModel))
     {
         attention = MultiheadAttention(24, 3);
         RegisterComponents();
