@@ -87,6 +87,10 @@ public sealed record LoraOptions : AdapterOptions
     /// Add the update of an attention's output projection twice, as PEFT does by mistake: for adapters that were trained
     /// there. Not part of PEFT's file format.
     /// </summary>
+    /// <remarks>
+    /// For a folder that PEFT wrote: inject its options (<see cref="PeftFolder.Options"/>) with this set, then
+    /// <see cref="AdaptedModel.Load(string)"/> its values. The scaling of that projection is twice α/r then.
+    /// </remarks>
     public bool DoublesAttentionOutput { get; init; }
 
     /// <summary>The scaling s = α/r, or α/√r with <see cref="UseRsLora"/>.</summary>

@@ -185,13 +185,47 @@ public class AttentionInjectionTests
         LiveTensors.Count.Should().Be(count);
     }
 
+    [Theory]
+    [InlineData("mha_lora")]
+    [InlineData("mha_lora_seqfirst_nobias")]
+    public void Load_WithDoubledOutput_ReproducesWhatPeftTrained(string name)
+    {
+        using var scope = NewDisposeScope();
+        string folder = SharedFolder.Require("fixtures", "peft", name);
+        using SafetensorsReader io = SafetensorsReader.Open(Path.Combine(folder, "io.safetensors"));
+        using SafetensorsReader weights = SafetensorsReader.Open(Path.Combine(folder, "base.safetensors"));
+        bool batchFirst = name == "mha_lora";
+        MultiheadAttention layer = nn.MultiheadAttention(6, batchFirst ? 2 : 3, bias: batchFirst);
+        using (no_grad())
+        {
+            foreach ((string parameter, Parameter value) in layer.named_parameters())
+            {
+                value.copy_(weights.Read($"mha.{parameter}"));
+            }
+        }
+
+        using Holder model = new(layer);
+        using PeftFolder file = PeftFolder.Read(Path.Combine(folder, "default"));
+        LoraOptions options = (LoraOptions)file.Options with { DoublesAttentionOutput = true };
+        using AdaptedModel adapted = AdapterInjector.Inject(model, options, new() { SealedRoute = InjectionRoute.Hook });
+        adapted.Load(Path.Combine(folder, "default"));
+
+        Tensor Turned(Tensor x) => batchFirst ? x.transpose(0, 1) : x;
+        Tensor Run() => Turned(layer.call(Turned(io.Read("query")), Turned(io.Read("key")), Turned(io.Read("value"))).Item1);
+        Reference.MaxRelativeError(Run(), io.Read("peft_bug_y")).Should().BeLessThan(1e-5);
+        Reference.MaxRelativeError(Run(), io.Read("y")).Should().BeGreaterThan(0.1);
+        adapted.MergeAndUnload();
+        Reference.MaxRelativeError(layer.get_parameter("out_proj.weight")!, io.Read("peft_bug_merged.mha.out_proj.weight")).Should().BeLessThan(1e-5);
+        Reference.MaxRelativeError(Run(), io.Read("peft_bug_y")).Should().BeLessThan(1e-5);
+    }
+
     [Fact]
     public void Call_HookedAttentionOnSeveralThreads_GivesEachItsOwnOutput()
     {
         using var scope = NewDisposeScope();
         MultiheadAttention layer = new SealedAttentionCalled().to(ScalarType.Float64).modules().OfType<MultiheadAttention>().Single();
         using Holder model = new(layer);
-        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { TargetModules = ["attention"] }, new() { SealedRoute = InjectionRoute.Hook });
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { TargetModules = ["mha"] }, new() { SealedRoute = InjectionRoute.Hook });
         Disturb(adapted);
         Tensor[] inputs = [.. Enumerable.Range(0, 8).Select(i => randn(3 + i, 2, 24, dtype: ScalarType.Float64))];
         using var noGrad = no_grad();
@@ -311,15 +345,15 @@ public class AttentionInjectionTests
     /// <summary>Holds an attention in a sealed field.</summary>
     private sealed class Holder : nn.Module
     {
-        private readonly MultiheadAttention attention;
+        private readonly MultiheadAttention mha;
 
-        public Holder(MultiheadAttention attention)
+        public Holder(MultiheadAttention mha)
             : base(nameof(Holder))
         {
-            this.attention = attention;
+            this.mha = mha;
             RegisterComponents();
         }
 
-        public override string ToString() => attention.GetName();
+        public override string ToString() => mha.GetName();
     }
 }
