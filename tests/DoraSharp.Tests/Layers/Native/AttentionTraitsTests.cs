@@ -48,6 +48,8 @@ public class AttentionTraitsTests
     [InlineData(0.9999)]
     public void Of_UnusualDropout_IsFoundExactly(double dropout)
     {
+        // Of 0.9999 the 16,384 draws that the probe may take keep one or two, or none by bad luck.
+        manual_seed(7);
         using MultiheadAttention layer = nn.MultiheadAttention(32, 4, dropout);
         AttentionTraits.Of(layer).Dropout.Should().Be(dropout);
     }
