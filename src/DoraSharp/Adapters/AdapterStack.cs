@@ -218,26 +218,22 @@ public sealed class AdapterStack : nn.Module
     /// <param name="initializes">Whether the initialization looks at the base weight, which it may change; if not, A and B start as by default.</param>
     internal void Add(string name, LoraOptions options, Tensor? data, bool initializes = true)
     {
-        RefuseAdding(name);
+        RefuseAdding(name, options);
         LoraOptions start = initializes ? options : options with { Initialization = LoraInitialization.Kaiming };
-        InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
-        BaseAdjustment? adjustment = null;
-        if (factors.Residual is not null)
+        if (start.Initialization.ChangesBase && adapters.Count > 0)
         {
-            if (adapters.Count > 0)
-            {
-                throw new InvalidOperationException(
-                    $"The initialization {options.Initialization} of '{name}' would change the base weight under the adapters {string.Join(", ", adapters.Keys)}. " +
-                    "Add it first, or save it as a plain adapter and load that.");
-            }
-
-            adjustment = BaseAdjustment.Make(weight, factors);
-            factors.Residual.Dispose();
+            throw new InvalidOperationException(
+                $"The initialization {options.Initialization} of '{name}' would change the base weight under the adapters {string.Join(", ", adapters.Keys)}. " +
+                "Add it first, or save it as a plain adapter and load that.");
         }
 
+        InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
+        BaseAdjustment? adjustment = null;
         try
         {
+            adjustment = factors.Residual is null ? null : BaseAdjustment.Make(weight, factors);
             Attach(name, new LoraAdapter(options, weight, Geometry, factors));
+            factors.Residual?.Dispose();
         }
         catch
         {
@@ -292,10 +288,25 @@ public sealed class AdapterStack : nn.Module
         return adapter;
     }
 
+    /// <summary>Lets one adapter act alone, and train, until the scope is disposed: for a probe.</summary>
+    internal IDisposable Alone(string name)
+    {
+        (string[] Active, bool Enabled, SampleAdapters? Samples) before = (active, Enabled, Samples);
+        TorchSharp.Modules.Parameter[] frozen = [.. this[name].parameters().Where(parameter => !parameter.requires_grad)];
+        (active, Enabled, Samples) = ([name], true, null);
+        Array.ForEach(frozen, parameter => parameter.requires_grad = true);
+        return new Scope(() =>
+        {
+            (active, Enabled, Samples) = before;
+            Array.ForEach(frozen, parameter => parameter.requires_grad = false);
+        });
+    }
+
     /// <summary>Throws unless an adapter of that name can be added.</summary>
-    internal void RefuseAdding(string name)
+    internal void RefuseAdding(string name, AdapterOptions options)
     {
         RefuseName(name);
+        Geometry.CheckOptions(options);
         RefuseIfMerged("add an adapter");
     }
 

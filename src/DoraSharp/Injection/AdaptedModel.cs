@@ -315,7 +315,14 @@ public sealed partial class AdaptedModel : IDisposable
     private void AddTo(InstalledLayer layer, PlannedSite site, string name, InjectionPlan plan, VeraProjections? projections)
     {
         AdapterStack stack = layer.Stack;
-        stack.RefuseAdding(name);
+        stack.RefuseAdding(name, site.Options);
+        if (layer.Choice.Route == InjectionRoute.SubstituteWeight && site.Options is LoraOptions { LoraBias: true })
+        {
+            throw new NotSupportedException(
+                $"{layer.Path} is invoked by forward(...), so that only its weight can be given an effective value: {nameof(LoraOptions.LoraBias)} cannot act there. " +
+                "Invoke it by call(...), declare its field as Module<Tensor, Tensor>, or leave it out by ExcludeModules. Nothing was changed.");
+        }
+
         Adapter? source = site.TiedTo is { } path ? installation.Layers.First(other => other.Site.Node.Path == path).Stack[name] : null;
         switch (site)
         {
