@@ -43,6 +43,9 @@ public sealed class AdapterStack : nn.Module
     /// <summary>The base weight as it is when nothing is merged, in the layer's own layout.</summary>
     internal Tensor BaseWeight => original?.Bits ?? weight.Stored;
 
+    /// <summary>The bias as it is when nothing is merged.</summary>
+    internal Tensor? BaseBias => original?.BiasBits ?? weight.Bias;
+
     internal Geometry Geometry { get; }
 
     /// <summary>The adapter of each sample of the next batches; <see langword="null"/> where the active ones serve all.</summary>

@@ -248,7 +248,8 @@ public sealed partial class AdaptedModel : IDisposable
             throw;
         }
 
-        swapped.Add(name, plan.Trained);
+        swapped.Add(name, plan.Trained, plan.SavedOptions is LoraOptions { EnsureWeightTying: true });
+        Settle();
         adapters.Add(new(name, new(plan.SavedOptions, MakeReport(name, plan), metadata ?? new(), projections)));
         if (adapters.Count == 1)
         {
@@ -397,7 +398,7 @@ public sealed partial class AdaptedModel : IDisposable
     private static void Write(string folder, string adapterName, InstalledAdapter adapter, PeftMetadata? about, AdapterOptions options, IEnumerable<PeftTensor> tensors)
     {
         ScalarType? type = about?.TensorType ?? adapter.Metadata.TensorType;
-        PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor with { Value = tensor.Value.to(t) })] : tensors, about ?? adapter.Metadata, adapterName);
+        PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor.Value.is_floating_point() ? tensor with { Value = tensor.Value.to(t) } : tensor)] : tensors, about ?? adapter.Metadata, adapterName);
     }
 
     private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
