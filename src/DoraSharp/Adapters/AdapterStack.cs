@@ -240,6 +240,7 @@ public sealed class AdapterStack : nn.Module
         }
         catch
         {
+            factors.Dispose();
             adjustment?.Undo(weight);
             adjustment?.Dispose();
             throw;
@@ -347,7 +348,7 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <summary>The effective weight as a function of the adapters' parameters, in the layer's own layout: for routes that substitute the weight.</summary>
-    internal Tensor DifferentiableWeight() => DifferentiableWeight(ActiveAdapters());
+    internal Tensor DifferentiableWeight() => DifferentiableWeight(Samples is null ? ActiveAdapters() : []);
 
     /// <summary>The same for one adapter alone, or for the base where there is none of that name.</summary>
     internal Tensor DifferentiableWeight(string name) => DifferentiableWeight(Find(name) is { } adapter ? [adapter] : []);
@@ -402,6 +403,11 @@ public sealed class AdapterStack : nn.Module
         if (!Enabled)
         {
             throw new InvalidOperationException("Cannot merge while the adapters are switched off; dispose the scope that Disable() returned first.");
+        }
+
+        if (Samples is not null)
+        {
+            throw new InvalidOperationException("Cannot merge while adapters are named for single samples; dispose the scope that ForSamples(...) returned first.");
         }
 
         if (active.Length > 0 && (weight.WhyNotMergeable ?? Geometry.WhyNotMergeable) is { } reason)

@@ -15,7 +15,9 @@ public sealed partial class AdaptedModel : IDisposable
     private readonly InjectionOptions injection;
     private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
     private string[] active = [];
+    private readonly List<SampleAdapters> mixed = [];
     private Untying? untying;
+    private int disabled;
     private bool unloaded;
 
     internal AdaptedModel(nn.Module model, InjectionOptions injection)
@@ -236,11 +238,12 @@ public sealed partial class AdaptedModel : IDisposable
     internal InjectionReport Add(string name, InjectionPlan plan, PeftMetadata? metadata = null)
     {
         RefuseAdding(name);
-        RouteChoice[] routes = RouteChoice.For(Model, plan.Sites, injection);
+        PlannedSite[] fresh = [.. plan.Sites.Where(site => !installation.Has(site))];
+        Dictionary<PlannedSite, RouteChoice> routes = fresh.Zip(RouteChoice.For(Model, fresh, injection)).ToDictionary(pair => pair.First, pair => pair.Second);
         VeraProjections? projections = plan.SavedOptions is VeraOptions vera ? AddProjections(name, vera, plan.Sites) : null;
         try
         {
-            installation.Add(name, plan.Sites, routes, (layer, site) => AddTo(layer, site, name, plan, projections));
+            installation.Add(name, plan.Sites, site => routes[site], (layer, site) => AddTo(layer, site, name, plan, projections));
         }
         catch
         {
@@ -259,12 +262,12 @@ public sealed partial class AdaptedModel : IDisposable
         return Find(name).Report;
     }
 
-    /// <summary>Makes sure that a forward pass reaches every layer of the first adapter.</summary>
-    internal void CheckReach()
+    /// <summary>Makes sure that a forward pass reaches every layer of an adapter.</summary>
+    internal void CheckReach(string adapterName)
     {
         if (injection.Probe is { } probe)
         {
-            ReachCheck.Run(installation.Layers, probe);
+            ReachCheck.Run(LayersOf(adapterName), adapterName, probe);
         }
     }
 
@@ -276,22 +279,25 @@ public sealed partial class AdaptedModel : IDisposable
         _ => a.GetType() == b.GetType() && a.UseDora == b.UseDora,
     };
 
-    private void AddFrom(string name, PeftFolder file)
+    private void AddFrom(string name, PeftFolder file, IReadOnlyList<string>? activeAfterwards = null)
     {
         // The file's tensors say whether anything is missing: an entry that names nothing here is only reported.
         InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection with { AllowUnmatchedTargets = true }, name) with { SavedOptions = file.Options, Initializes = NeedsItsBase(file) };
         RefuseRanksAboveTheFiles(plan.Sites, file);
+        (int Steps, int Layers) mark = installation.Mark;
         Add(name, plan, file.Metadata);
         try
         {
+            swapped.RefuseConflicts(activeAfterwards ?? []);
             LoadedTensors loaded = new AdapterTensors(this, name).CopyFrom(file, injection.AllowMismatchedTensors);
-            CheckReach();
+            CheckReach(name);
             InstalledAdapter adapter = Find(name);
             Replace(name, adapter with { Report = adapter.Report with { File = loaded } });
         }
         catch
         {
             Remove(name);
+            installation.RollBack(mark);
             throw;
         }
     }
@@ -387,7 +393,7 @@ public sealed partial class AdaptedModel : IDisposable
     private static void RefuseRanksAboveTheFiles(IReadOnlyList<PlannedSite> sites, PeftFolder folder)
     {
         long largest = folder.Tensors.SelectMany(tensor => tensor.Value.shape).DefaultIfEmpty(0).Max();
-        if (sites.FirstOrDefault(site => site.Options is LoraOptions options && options.Rank > largest) is { } site)
+        if (sites.FirstOrDefault(site => site.Options.Rank > largest) is { } site)
         {
             throw new InvalidDataException(
                 $"The configuration in '{folder.Path}' asks for {site.Options.Summary} at {site.Path}; no tensor in the file has a dimension of that size. Nothing was loaded.");
