@@ -43,6 +43,9 @@ public sealed class AdapterStack : nn.Module
     /// <summary>The base weight as it is when nothing is merged, in the layer's own layout.</summary>
     internal Tensor BaseWeight => original?.Bits ?? weight.Stored;
 
+    /// <summary>The bias as it is when nothing is merged.</summary>
+    internal Tensor? BaseBias => original?.BiasBits ?? weight.Bias;
+
     internal Geometry Geometry { get; }
 
     /// <summary>The adapter of each sample of the next batches; <see langword="null"/> where the active ones serve all.</summary>
@@ -218,29 +221,26 @@ public sealed class AdapterStack : nn.Module
     /// <param name="initializes">Whether the initialization looks at the base weight, which it may change; if not, A and B start as by default.</param>
     internal void Add(string name, LoraOptions options, Tensor? data, bool initializes = true)
     {
-        RefuseAdding(name);
+        RefuseAdding(name, options);
         LoraOptions start = initializes ? options : options with { Initialization = LoraInitialization.Kaiming };
-        InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
-        BaseAdjustment? adjustment = null;
-        if (factors.Residual is not null)
+        if (start.Initialization.ChangesBase && adapters.Count > 0)
         {
-            if (adapters.Count > 0)
-            {
-                throw new InvalidOperationException(
-                    $"The initialization {options.Initialization} of '{name}' would change the base weight under the adapters {string.Join(", ", adapters.Keys)}. " +
-                    "Add it first, or save it as a plain adapter and load that.");
-            }
-
-            adjustment = BaseAdjustment.Make(weight, factors);
-            factors.Residual.Dispose();
+            throw new InvalidOperationException(
+                $"The initialization {options.Initialization} of '{name}' would change the base weight under the adapters {string.Join(", ", adapters.Keys)}. " +
+                "Add it first, or save it as a plain adapter and load that.");
         }
 
+        InitialFactors factors = LoraInitializer.Initialize(start, weight, Geometry, Adapter.ParameterType(weight.DType), data);
+        BaseAdjustment? adjustment = null;
         try
         {
+            adjustment = factors.Residual is null ? null : BaseAdjustment.Make(weight, factors);
             Attach(name, new LoraAdapter(options, weight, Geometry, factors));
+            factors.Residual?.Dispose();
         }
         catch
         {
+            factors.Dispose();
             adjustment?.Undo(weight);
             adjustment?.Dispose();
             throw;
@@ -292,10 +292,25 @@ public sealed class AdapterStack : nn.Module
         return adapter;
     }
 
+    /// <summary>Lets one adapter act alone, and train, until the scope is disposed: for a probe.</summary>
+    internal IDisposable Alone(string name)
+    {
+        (string[] Active, bool Enabled, SampleAdapters? Samples) before = (active, Enabled, Samples);
+        TorchSharp.Modules.Parameter[] frozen = [.. this[name].parameters().Where(parameter => !parameter.requires_grad)];
+        (active, Enabled, Samples) = ([name], true, null);
+        Array.ForEach(frozen, parameter => parameter.requires_grad = true);
+        return new Scope(() =>
+        {
+            (active, Enabled, Samples) = before;
+            Array.ForEach(frozen, parameter => parameter.requires_grad = false);
+        });
+    }
+
     /// <summary>Throws unless an adapter of that name can be added.</summary>
-    internal void RefuseAdding(string name)
+    internal void RefuseAdding(string name, AdapterOptions options)
     {
         RefuseName(name);
+        Geometry.CheckOptions(options);
         RefuseIfMerged("add an adapter");
     }
 
@@ -333,7 +348,7 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <summary>The effective weight as a function of the adapters' parameters, in the layer's own layout: for routes that substitute the weight.</summary>
-    internal Tensor DifferentiableWeight() => DifferentiableWeight(ActiveAdapters());
+    internal Tensor DifferentiableWeight() => DifferentiableWeight(Samples is null ? ActiveAdapters() : []);
 
     /// <summary>The same for one adapter alone, or for the base where there is none of that name.</summary>
     internal Tensor DifferentiableWeight(string name) => DifferentiableWeight(Find(name) is { } adapter ? [adapter] : []);
@@ -388,6 +403,11 @@ public sealed class AdapterStack : nn.Module
         if (!Enabled)
         {
             throw new InvalidOperationException("Cannot merge while the adapters are switched off; dispose the scope that Disable() returned first.");
+        }
+
+        if (Samples is not null)
+        {
+            throw new InvalidOperationException("Cannot merge while adapters are named for single samples; dispose the scope that ForSamples(...) returned first.");
         }
 
         if (active.Length > 0 && (weight.WhyNotMergeable ?? Geometry.WhyNotMergeable) is { } reason)

@@ -113,6 +113,7 @@ public sealed record LoraOptions : AdapterOptions
         Bias = options.Bias,
         ModulesToSave = options.ModulesToSave,
         FanInFanOut = options.FanInFanOut,
+        GroupedUpdate = GroupedUpdate.Mergeable,
     };
 
     private static KeyValuePair<string, T>[] Checked<T>(IReadOnlyList<KeyValuePair<string, T>> patterns, string name, Predicate<T> valid)

@@ -6,11 +6,17 @@ namespace DoraSharp;
 /// The adapter of an embedding, used on the output head that shares its weight: the head's update is the embedding's,
 /// transposed. It has no parameters of its own. PEFT: <c>ensure_weight_tying</c>.
 /// </summary>
-internal sealed class TiedLoraAdapter(LoraAdapter source, Geometry geometry) : LowRankAdapter(nameof(TiedLoraAdapter), source.Options, geometry)
+internal sealed class TiedLoraAdapter : LowRankAdapter
 {
-    internal override double InitialScaling => source.InitialScaling;
+    // A module in a field would count as a part of this one.
+    private readonly Func<LoraAdapter> source;
 
-    internal override Tensor[] Sources => source.Sources;
+    public TiedLoraAdapter(LoraAdapter source, Geometry geometry)
+        : base(nameof(TiedLoraAdapter), source.Options, geometry) => this.source = () => source;
+
+    internal override double InitialScaling => source().InitialScaling;
+
+    internal override Tensor[] Sources => source().Sources;
 
     // PEFT writes the head's factors too: the transposed ones.
     internal override IReadOnlyList<FileTensor> FileTensors
@@ -24,5 +30,5 @@ internal sealed class TiedLoraAdapter(LoraAdapter source, Geometry geometry) : L
         }
     }
 
-    internal override (Tensor A, Tensor B) Factors() => (source.B.t(), source.A.t());
+    internal override (Tensor A, Tensor B) Factors() => (source().B.t(), source().A.t());
 }

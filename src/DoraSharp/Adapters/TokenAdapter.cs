@@ -13,7 +13,9 @@ public sealed class TokenAdapter : Adapter
     private const string NameOfRows = "trainable_tokens_delta";
 
     private readonly long[] indices;
-    private readonly TokenAdapter? source;
+
+    // A module in a field would count as a part of this one.
+    private readonly Func<TokenAdapter>? source;
     private readonly bool rowsAreOutputs;
 
     /// <summary>Makes an adapter whose rows start as the base's.</summary>
@@ -26,7 +28,7 @@ public sealed class TokenAdapter : Adapter
         : base(nameof(TokenAdapter), options)
     {
         this.indices = [.. indices.Select(i => (long)i)];
-        this.source = source;
+        this.source = source is null ? null : () => source;
         rowsAreOutputs = geometry.Kind != LayerKind.Embedding;
         if (source is null)
         {
@@ -42,7 +44,7 @@ public sealed class TokenAdapter : Adapter
     public override ScalarType DType => Rows.dtype;
 
     /// <summary>The trained rows, [tokens, d], in the order of the indices.</summary>
-    public Parameter Rows => source?.Rows ?? get_parameter(NameOfRows)!;
+    public Parameter Rows => source?.Invoke().Rows ?? get_parameter(NameOfRows)!;
 
     internal override IReadOnlyList<FileTensor> FileTensors => source is null ? [new($"token_adapter.{NameOfRows}", Rows, Rows.shape)] : [];
 

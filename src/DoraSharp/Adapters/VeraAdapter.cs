@@ -12,14 +12,15 @@ public sealed class VeraAdapter : LowRankAdapter
     private const string NameOfB = "vera_lambda_b";
     private const string NameOfD = "vera_lambda_d";
 
-    private readonly VeraProjections projections;
+    // A module in a field would count as a part of this one; the model owns these.
+    private readonly Func<VeraProjections> shared;
     private readonly long inputs;
     private readonly long outputs;
 
     internal VeraAdapter(VeraOptions options, FrozenWeight weight, Geometry geometry, VeraProjections projections)
         : base(options.UseDora ? "DvoraAdapter" : nameof(VeraAdapter), options, geometry)
     {
-        this.projections = projections;
+        shared = () => projections;
         inputs = weight.Inputs;
         outputs = weight.Outputs;
         ScalarType dtype = ParameterType(weight.DType);
@@ -39,15 +40,15 @@ public sealed class VeraAdapter : LowRankAdapter
 
     internal override double InitialScaling => 1;
 
-    internal override Tensor[] Sources => [LambdaB, LambdaD, projections.A, projections.B];
+    internal override Tensor[] Sources => [LambdaB, LambdaD, shared().A, shared().B];
 
     internal override IReadOnlyList<FileTensor> FileTensors =>
         [new(NameOfB, LambdaB, LambdaB.shape), new(NameOfD, LambdaD, LambdaD.shape), .. base.FileTensors];
 
     internal override (Tensor A, Tensor B) Factors()
     {
-        Tensor a = projections.A.narrow(1, 0, inputs).to(LambdaD.dtype);
-        Tensor b = projections.B.narrow(0, 0, outputs).to(LambdaB.dtype);
+        Tensor a = shared().A.narrow(1, 0, inputs).to(LambdaD.dtype);
+        Tensor b = shared().B.narrow(0, 0, outputs).to(LambdaB.dtype);
         return (LambdaD.unsqueeze(1) * a, LambdaB.unsqueeze(1) * b);
     }
 }

@@ -132,7 +132,7 @@ public sealed class PeftFolder : IDisposable
     // A file of float32 says nothing: that is what parameters are stored as by default.
     private static ScalarType? CommonType(List<PeftTensor> tensors)
     {
-        ScalarType[] types = [.. tensors.Select(static tensor => tensor.Value.dtype).Distinct()];
+        ScalarType[] types = [.. tensors.Select(static tensor => tensor.Value.dtype).Where(static type => is_floating_point(type)).Distinct()];
         return types is [not ScalarType.Float32] ? types[0] : null;
     }
 

@@ -14,12 +14,14 @@ internal sealed class ConvolutionGeometry : Geometry
 {
     private readonly Convolution layer;
     private readonly int dimensions;
+    private readonly GroupedUpdate update;
     private readonly bool sharesAOverGroups;
     private readonly long groupsOfB;
 
     public ConvolutionGeometry(Convolution layer, GroupedUpdate update)
     {
         this.layer = layer;
+        this.update = update;
         dimensions = layer.kernel_size.Length;
         sharesAOverGroups = layer.groups > 1 && update == GroupedUpdate.Mergeable;
         groupsOfB = layer.groups > 1 && !sharesAOverGroups ? layer.groups : 1;
@@ -33,6 +35,18 @@ internal sealed class ConvolutionGeometry : Geometry
     };
 
     private long ChannelsOfA => sharesAOverGroups ? layer.in_channels / layer.groups : layer.in_channels;
+
+    /// <summary>The shape of the update that an adapter asks for. VeRA has none of PEFT's for groups, so it takes the weight's own.</summary>
+    public static GroupedUpdate UpdateOf(AdapterOptions options) => (options as LoraOptions)?.GroupedUpdate ?? GroupedUpdate.Mergeable;
+
+    public override void CheckOptions(AdapterOptions options)
+    {
+        if (layer.groups > 1 && UpdateOf(options) != update)
+        {
+            throw new ArgumentException(
+                $"The adapters of a convolution with groups must have one {nameof(LoraOptions.GroupedUpdate)}: here {update}, not {UpdateOf(options)} ({options.Summary}).", nameof(options));
+        }
+    }
 
     public override (Tensor X, Tensor Z) Canonical(Tensor x, Tensor z, FrozenWeight weight) =>
         z.dim() == dimensions + 1 ? (x.unsqueeze(0), z.unsqueeze(0)) : (x, z);

@@ -33,6 +33,12 @@ internal abstract class Geometry : IDisposable
     /// <summary>Why the layer's own forward cannot run on an effective weight in place of its own; <see langword="null"/> if it can.</summary>
     public virtual string? WhyNotSubstitutable => null;
 
+    /// <summary>Throws unless an adapter with these options can stand beside the layer's others.</summary>
+    /// <exception cref="ArgumentException">It cannot.</exception>
+    public virtual void CheckOptions(AdapterOptions options)
+    {
+    }
+
     /// <summary>Throws unless the layer takes such an input.</summary>
     /// <exception cref="ArgumentException">It does not.</exception>
     public virtual void CheckInput(Tensor x)

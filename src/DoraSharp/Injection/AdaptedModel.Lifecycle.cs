@@ -62,6 +62,7 @@ public sealed partial class AdaptedModel
         }
 
         swapped.Activate(active);
+        Settle();
     }
 
     /// <summary>Deletes an adapter and frees its memory. If it was the last active one, the first of those left becomes active, as in PEFT.</summary>
@@ -77,8 +78,13 @@ public sealed partial class AdaptedModel
             throw new InvalidOperationException($"'{adapterName}' is the only adapter; take the adapters out by {nameof(Unload)}.");
         }
 
+        RefuseIfMixed("delete an adapter");
+        bool wasLastActive = active is [string only] && only == adapterName;
         Remove(adapterName);
-        Activate(active.Length > 0 ? active : [AdapterName]);
+        if (wasLastActive)
+        {
+            Activate(AdapterName);
+        }
     }
 
     /// <summary>Gives an adapter another name. It stays active if it is.</summary>
@@ -90,6 +96,7 @@ public sealed partial class AdaptedModel
     {
         RefuseIfUnloaded();
         InstalledAdapter adapter = Find(adapterName);
+        RefuseIfMixed("rename an adapter");
         DoraSharp.AdapterName.Check(newName);
         if (adapters.Exists(entry => entry.Key == newName))
         {
@@ -139,16 +146,12 @@ public sealed partial class AdaptedModel
     public IDisposable Disable()
     {
         RefuseIfMerged("switch adapters off");
-        (AdapterStack Stack, bool Enabled)[] before = [.. installation.Layers.Select(layer => (layer.Stack, layer.Stack.Enabled))];
-        Array.ForEach(before, state => state.Stack.Enabled = false);
-        swapped.Activate([]);
+        disabled++;
+        Settle();
         return new Scope(() =>
         {
-            Array.ForEach(before, state => state.Stack.Enabled = state.Enabled);
-            if (!unloaded && Array.Exists(before, state => state.Enabled))
-            {
-                swapped.Activate(active);
-            }
+            disabled--;
+            Settle();
         });
     }
 
@@ -179,9 +182,13 @@ public sealed partial class AdaptedModel
             }
         }
 
-        AdapterStack[] stacks = [.. installation.Layers.Select(layer => layer.Stack)];
-        Array.ForEach(stacks, stack => stack.Samples = samples);
-        return new Scope(() => Array.ForEach(stacks, stack => stack.Samples = null));
+        mixed.Add(samples);
+        Settle();
+        return new Scope(() =>
+        {
+            mixed.Remove(samples);
+            Settle();
+        });
     }
 
     /// <summary>
@@ -197,15 +204,55 @@ public sealed partial class AdaptedModel
     /// <exception cref="InvalidOperationException">The adapters are merged. Nothing was changed.</exception>
     public InjectionReport HotSwap(string adapterName, string folder)
     {
-        InstalledAdapter old = Find(adapterName);
+        _ = Find(adapterName);
         RefuseIfMerged("swap an adapter");
-        string[] before = active;
+        RefuseIfMixed("swap an adapter");
         string incoming = $"{adapterName}_incoming";
-        LoadAdapter(incoming, folder);
+        while (adapters.Exists(adapter => adapter.Key == incoming))
+        {
+            incoming += "_";
+        }
+
+        string[] after = active;
+        int place = adapters.FindIndex(adapter => adapter.Key == adapterName);
+        using (PeftFolder file = PeftFolder.Read(folder))
+        {
+            AddFrom(incoming, file, [.. after.Select(name => name == adapterName ? incoming : name)]);
+        }
+
         Remove(adapterName);
         Rename(incoming, adapterName);
-        Activate(before);
+        KeyValuePair<string, InstalledAdapter> swappedIn = adapters[^1];
+        adapters.RemoveAt(adapters.Count - 1);
+        adapters.Insert(place, swappedIn);
+        Activate(after);
         return ReportOf(adapterName);
+    }
+
+    // Puts in force what is active, switched off and named for samples, wherever it stands.
+    private void Settle()
+    {
+        if (unloaded)
+        {
+            return;
+        }
+
+        foreach (InstalledLayer layer in installation.Layers)
+        {
+            layer.Stack.Enabled = disabled == 0;
+            layer.Stack.Samples = mixed.LastOrDefault();
+        }
+
+        // What trains of the model itself would serve all samples alike.
+        swapped.Show(disabled == 0 && mixed.Count == 0 ? active : []);
+    }
+
+    private void RefuseIfMixed(string action)
+    {
+        if (mixed.Count > 0)
+        {
+            throw new InvalidOperationException($"Cannot {action} while adapters are named for single samples; dispose the scope that {nameof(ForSamples)} returned first.");
+        }
     }
 
     private InjectionReport AddFresh(string adapterName, AdapterOptions options)
@@ -224,13 +271,18 @@ public sealed partial class AdaptedModel
         }
 
         RefuseIfMerged("rescale an adapter");
-        foreach ((_, AdapterStack stack) in Layers)
+        (LowRankAdapter Adapter, double Scale)[] scales =
+        [
+            .. from layer in Layers
+               from adapter in names.Select(layer.Value.Find).OfType<LowRankAdapter>()
+               select (adapter, scale(adapter.Scale)),
+        ];
+        if (Array.Exists(scales, entry => !double.IsFinite(entry.Scale)))
         {
-            foreach (LowRankAdapter adapter in names.Select(stack.Find).OfType<LowRankAdapter>())
-            {
-                adapter.Scale = scale(adapter.Scale);
-            }
+            throw new ArgumentOutOfRangeException(nameof(factor), factor, "The scale that results must be finite.");
         }
+
+        Array.ForEach(scales, entry => entry.Adapter.Scale = entry.Scale);
     }
 
     private void Remove(string adapterName)

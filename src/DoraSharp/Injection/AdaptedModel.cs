@@ -15,7 +15,9 @@ public sealed partial class AdaptedModel : IDisposable
     private readonly InjectionOptions injection;
     private readonly List<KeyValuePair<string, InstalledAdapter>> adapters = [];
     private string[] active = [];
+    private readonly List<SampleAdapters> mixed = [];
     private Untying? untying;
+    private int disabled;
     private bool unloaded;
 
     internal AdaptedModel(nn.Module model, InjectionOptions injection)
@@ -236,11 +238,12 @@ public sealed partial class AdaptedModel : IDisposable
     internal InjectionReport Add(string name, InjectionPlan plan, PeftMetadata? metadata = null)
     {
         RefuseAdding(name);
-        RouteChoice[] routes = RouteChoice.For(Model, plan.Sites, injection);
+        PlannedSite[] fresh = [.. plan.Sites.Where(site => !installation.Has(site))];
+        Dictionary<PlannedSite, RouteChoice> routes = fresh.Zip(RouteChoice.For(Model, fresh, injection)).ToDictionary(pair => pair.First, pair => pair.Second);
         VeraProjections? projections = plan.SavedOptions is VeraOptions vera ? AddProjections(name, vera, plan.Sites) : null;
         try
         {
-            installation.Add(name, plan.Sites, routes, (layer, site) => AddTo(layer, site, name, plan, projections));
+            installation.Add(name, plan.Sites, site => routes[site], (layer, site) => AddTo(layer, site, name, plan, projections));
         }
         catch
         {
@@ -248,7 +251,8 @@ public sealed partial class AdaptedModel : IDisposable
             throw;
         }
 
-        swapped.Add(name, plan.Trained);
+        swapped.Add(name, plan.Trained, plan.SavedOptions is LoraOptions { EnsureWeightTying: true });
+        Settle();
         adapters.Add(new(name, new(plan.SavedOptions, MakeReport(name, plan), metadata ?? new(), projections)));
         if (adapters.Count == 1)
         {
@@ -258,12 +262,12 @@ public sealed partial class AdaptedModel : IDisposable
         return Find(name).Report;
     }
 
-    /// <summary>Makes sure that a forward pass reaches every layer of the first adapter.</summary>
-    internal void CheckReach()
+    /// <summary>Makes sure that a forward pass reaches every layer of an adapter.</summary>
+    internal void CheckReach(string adapterName)
     {
         if (injection.Probe is { } probe)
         {
-            ReachCheck.Run(installation.Layers, probe);
+            ReachCheck.Run(LayersOf(adapterName), adapterName, probe);
         }
     }
 
@@ -275,22 +279,25 @@ public sealed partial class AdaptedModel : IDisposable
         _ => a.GetType() == b.GetType() && a.UseDora == b.UseDora,
     };
 
-    private void AddFrom(string name, PeftFolder file)
+    private void AddFrom(string name, PeftFolder file, IReadOnlyList<string>? activeAfterwards = null)
     {
         // The file's tensors say whether anything is missing: an entry that names nothing here is only reported.
         InjectionPlan plan = InjectionPlan.Make(Model, file.Options, injection with { AllowUnmatchedTargets = true }, name) with { SavedOptions = file.Options, Initializes = NeedsItsBase(file) };
         RefuseRanksAboveTheFiles(plan.Sites, file);
+        (int Steps, int Layers) mark = installation.Mark;
         Add(name, plan, file.Metadata);
         try
         {
+            swapped.RefuseConflicts(activeAfterwards ?? []);
             LoadedTensors loaded = new AdapterTensors(this, name).CopyFrom(file, injection.AllowMismatchedTensors);
-            CheckReach();
+            CheckReach(name);
             InstalledAdapter adapter = Find(name);
             Replace(name, adapter with { Report = adapter.Report with { File = loaded } });
         }
         catch
         {
             Remove(name);
+            installation.RollBack(mark);
             throw;
         }
     }
@@ -315,7 +322,14 @@ public sealed partial class AdaptedModel : IDisposable
     private void AddTo(InstalledLayer layer, PlannedSite site, string name, InjectionPlan plan, VeraProjections? projections)
     {
         AdapterStack stack = layer.Stack;
-        stack.RefuseAdding(name);
+        stack.RefuseAdding(name, site.Options);
+        if (layer.Choice.Route == InjectionRoute.SubstituteWeight && site.Options is LoraOptions { LoraBias: true })
+        {
+            throw new NotSupportedException(
+                $"{layer.Path} is invoked by forward(...), so that only its weight can be given an effective value: {nameof(LoraOptions.LoraBias)} cannot act there. " +
+                "Invoke it by call(...), declare its field as Module<Tensor, Tensor>, or leave it out by ExcludeModules. Nothing was changed.");
+        }
+
         Adapter? source = site.TiedTo is { } path ? installation.Layers.First(other => other.Site.Node.Path == path).Stack[name] : null;
         switch (site)
         {
@@ -379,7 +393,7 @@ public sealed partial class AdaptedModel : IDisposable
     private static void RefuseRanksAboveTheFiles(IReadOnlyList<PlannedSite> sites, PeftFolder folder)
     {
         long largest = folder.Tensors.SelectMany(tensor => tensor.Value.shape).DefaultIfEmpty(0).Max();
-        if (sites.FirstOrDefault(site => site.Options is LoraOptions options && options.Rank > largest) is { } site)
+        if (sites.FirstOrDefault(site => site.Options.Rank > largest) is { } site)
         {
             throw new InvalidDataException(
                 $"The configuration in '{folder.Path}' asks for {site.Options.Summary} at {site.Path}; no tensor in the file has a dimension of that size. Nothing was loaded.");
@@ -390,7 +404,7 @@ public sealed partial class AdaptedModel : IDisposable
     private static void Write(string folder, string adapterName, InstalledAdapter adapter, PeftMetadata? about, AdapterOptions options, IEnumerable<PeftTensor> tensors)
     {
         ScalarType? type = about?.TensorType ?? adapter.Metadata.TensorType;
-        PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor with { Value = tensor.Value.to(t) })] : tensors, about ?? adapter.Metadata, adapterName);
+        PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor.Value.is_floating_point() ? tensor with { Value = tensor.Value.to(t) } : tensor)] : tensors, about ?? adapter.Metadata, adapterName);
     }
 
     private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)

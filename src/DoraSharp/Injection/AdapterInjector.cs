@@ -38,7 +38,7 @@ public static class AdapterInjector
         try
         {
             adapted.Add(injection.AdapterName, plan);
-            adapted.CheckReach();
+            adapted.CheckReach(injection.AdapterName);
             return adapted;
         }
         catch

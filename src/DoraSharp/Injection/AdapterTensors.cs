@@ -31,7 +31,7 @@ internal sealed class AdapterTensors
 
         foreach ((string name, Tensor values) in model.Swapped.Of(adapterName))
         {
-            tensors.Add(name, (values, values.shape));
+            tensors.Add(name, (model.InstalledLayers.Select(layer => Unmerged(layer.Stack, values)).FirstOrDefault(tensor => tensor is not null) ?? values, values.shape));
         }
 
         if (model.ProjectionsOf(adapterName) is { } projections && ((VeraOptions)model.OptionsOf(adapterName)).SaveProjection)
@@ -105,6 +105,10 @@ internal sealed class AdapterTensors
 
         return new([.. copies.Select(copy => copy.Name)], missing, [.. given.Keys], warnings) { BaseWeights = kept };
     }
+
+    // A merge may have folded adapters into what trains besides them.
+    private static Tensor? Unmerged(AdapterStack stack, Tensor values) =>
+        ReferenceEquals(stack.Weight.Bias, values) ? stack.BaseBias : ReferenceEquals(stack.Weight.Stored, values) ? stack.BaseWeight : null;
 
     private static PeftTensor InFile(string name, Tensor tensor, long[] shape)
     {

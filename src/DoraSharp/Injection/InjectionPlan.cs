@@ -1,11 +1,10 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
 /// <summary>What an injection is going to do.</summary>
 /// <param name="Sites">The layers and parameters to adapt, in model order.</param>
-/// <param name="Trained">Parameters of the model itself that train: the module, the name there, the name in files.</param>
+/// <param name="Trained">Parameters of the model itself that train, and the buffers of modules that are saved whole: the module, the name there, the name in files.</param>
 /// <param name="LeftAlone">The paths of the linear layers that are not adapted.</param>
 /// <param name="Unmatched">Entries of the options that matched nothing.</param>
 /// <param name="SavedOptions">The options as a file gives them.</param>
@@ -94,14 +93,22 @@ internal sealed record InjectionPlan(
 
     private static IEnumerable<(nn.Module Owner, string Name, string FileName)> SavedModules(TargetMatch match, Dictionary<string, ModuleNode> nodes)
     {
-        HashSet<string> seen = new(StringComparer.Ordinal);
-        foreach (ModuleNode node in match.ModulesToSave.SelectMany(path => nodes.Values.Where(node => node.Path == path || node.Path.StartsWith(path + ".", StringComparison.Ordinal))))
+        HashSet<nn.Module> seen = new(ReferenceEqualityComparer.Instance);
+        foreach (string saved in match.ModulesToSave)
         {
-            foreach ((string name, Parameter _) in node.Module.named_parameters(recurse: false))
+            foreach (ModuleNode node in nodes.Values)
             {
-                if (seen.Add($"{node.Path}.{name}"))
+                string? path = node.Aliases.Prepend(node.Path).FirstOrDefault(path => path == saved || path.StartsWith(saved + ".", StringComparison.Ordinal));
+                if (path is null || !seen.Add(node.Module))
                 {
-                    yield return (node.Module, name, $"{node.Path}.{name}");
+                    continue;
+                }
+
+                IEnumerable<string> names = node.Module.named_parameters(recurse: false).Select(parameter => parameter.name)
+                    .Concat(node.Module.named_buffers(recurse: false, include_nonpersistent: false).Select(buffer => buffer.name));
+                foreach (string name in names)
+                {
+                    yield return (node.Module, name, $"{path}.{name}");
                 }
             }
         }

@@ -21,24 +21,35 @@ internal sealed class Installation : IDisposable
     /// <summary>The adapted weights, in the order in which they were adapted.</summary>
     public IReadOnlyList<InstalledLayer> Layers => layers;
 
+    /// <summary>What is in place now, for <see cref="RollBack"/>.</summary>
+    public (int Steps, int Layers) Mark => (undo.Count, layers.Count);
+
+    /// <summary>Whether a site is adapted already.</summary>
+    public bool Has(PlannedSite site) => At(site).Any();
+
+    /// <summary>Takes out what was put in place since, of which no adapter may be left.</summary>
+    public void RollBack((int Steps, int Layers) mark)
+    {
+        Undo(mark.Steps);
+        layers.RemoveRange(mark.Layers, layers.Count - mark.Layers);
+    }
+
     /// <summary>Adds an adapter to its sites, which are adapted first where they are not; or throws and leaves the model as it was.</summary>
     /// <param name="name">The adapter's name.</param>
     /// <param name="sites">The sites.</param>
-    /// <param name="routes">The sites' routes, in the same order; they count where a site is not adapted yet.</param>
+    /// <param name="route">The route of a site that is not adapted yet.</param>
     /// <param name="add">Adds the adapter to a weight's stack.</param>
-    public void Add(string name, IReadOnlyList<PlannedSite> sites, IReadOnlyList<RouteChoice> routes, Action<InstalledLayer, PlannedSite> add)
+    public void Add(string name, IReadOnlyList<PlannedSite> sites, Func<PlannedSite, RouteChoice> route, Action<InstalledLayer, PlannedSite> add)
     {
-        int steps = undo.Count;
-        int installed = layers.Count;
+        (int Steps, int Layers) mark = Mark;
         List<AdapterStack> extended = [];
         try
         {
-            for (int i = 0; i < sites.Count; i++)
+            foreach (PlannedSite site in sites)
             {
-                PlannedSite site = sites[i];
-                if (!At(site).Any())
+                if (!Has(site))
                 {
-                    Install(site, routes[i]);
+                    Install(site, route(site));
                 }
 
                 foreach (InstalledLayer layer in At(site))
@@ -51,8 +62,7 @@ internal sealed class Installation : IDisposable
         catch
         {
             extended.ForEach(stack => stack.Delete(name));
-            Undo(steps);
-            layers.RemoveRange(installed, layers.Count - installed);
+            RollBack(mark);
             throw;
         }
     }

@@ -6,17 +6,26 @@ namespace DoraSharp;
 internal static class ReachCheck
 {
     /// <summary>Runs the probe.</summary>
+    /// <param name="layers">The layers of one adapter.</param>
+    /// <param name="adapterName">The adapter, which acts there alone meanwhile.</param>
+    /// <param name="probe">The probe.</param>
     /// <exception cref="InvalidOperationException">An adapter was not reached; the message names the first ones and the reason.</exception>
-    public static void Run(IReadOnlyList<InstalledLayer> layers, Func<Tensor> probe)
+    public static void Run(IReadOnlyList<InstalledLayer> layers, string adapterName, Func<Tensor> probe)
     {
         Dictionary<InstalledLayer, long> before = layers.ToDictionary(layer => layer, layer => layer.Stack.Uses);
         InstalledLayer[] substituted = [.. layers.Where(layer => layer.Choice.Route == InjectionRoute.SubstituteWeight)];
         using var scope = NewDisposeScope();
         HashSet<InstalledLayer> withGradient = [];
-        using (set_grad_enabled(substituted.Length > 0))
+        IDisposable[] alone = [.. layers.Select(layer => layer.Stack.Alone(adapterName))];
+        try
         {
+            using var gradients = set_grad_enabled(substituted.Length > 0);
             Tensor output = probe() ?? throw new InvalidOperationException("The probe returned null; it must return the model's output.");
-            withGradient.UnionWith(ThoseWithGradient(output, substituted));
+            withGradient.UnionWith(ThoseWithGradient(output, substituted, adapterName));
+        }
+        finally
+        {
+            Array.ForEach(alone, scope => scope.Dispose());
         }
 
         string[] missed =
@@ -36,7 +45,7 @@ internal static class ReachCheck
     /// A layer with a substituted weight runs unseen, but the gradient of what it computed comes back to its adapter.
     /// Nothing is accumulated: the gradients that the caller gathers are left alone.
     /// </summary>
-    private static InstalledLayer[] ThoseWithGradient(Tensor output, InstalledLayer[] substituted)
+    private static InstalledLayer[] ThoseWithGradient(Tensor output, InstalledLayer[] substituted, string adapterName)
     {
         if (substituted.Length == 0)
         {
@@ -50,10 +59,17 @@ internal static class ReachCheck
                 "the probe must not run under no_grad, and must return what the model computes.");
         }
 
-        IList<Tensor> inputs = [.. substituted.Select(layer => layer.Stack.parameters().First())];
+        IList<Tensor> inputs = [.. substituted.Select(layer => Trained(layer.Stack[adapterName]))];
         IList<Tensor> gradients = autograd.grad([output.sum()], inputs, allow_unused: true);
         return [.. substituted.Zip(gradients).Where(pair => pair.Second is { IsInvalid: false }).Select(pair => pair.First)];
     }
+
+    private static Tensor Trained(Adapter adapter) => adapter switch
+    {
+        LowRankAdapter update => update.Sources[0],
+        TokenAdapter tokens => tokens.Rows,
+        _ => adapter.parameters().First(),
+    };
 
     private static string Reason(InstalledLayer layer) => layer.Choice.Route switch
     {

@@ -4,23 +4,25 @@ using static TorchSharp.torch;
 namespace DoraSharp;
 
 /// <summary>
-/// Parameters of the model itself that train with an adapter: biases, and modules that are saved whole. Each adapter has
-/// its own values; those of the active one are put into the model's parameters, the base's when none is active.
+/// Parameters and buffers of the model itself that change with an adapter: biases, and modules that are saved whole. Each
+/// adapter has its own values; those of the active one are put into the model, the base's when none is active.
 /// </summary>
 /// <remarks>
-/// The model's tensors stay the same objects: only the memory behind them changes, so that an optimizer, a native module
-/// and whoever else holds them follow.
+/// The model's tensor objects stay the same, so that modules and optimizers follow: what is exchanged is the native tensor
+/// behind them. Its gradient, and what a forward pass keeps of it for the backward pass, stay with it.
 /// </remarks>
 internal sealed class SwappedParameters : IDisposable
 {
     private readonly List<Entry> entries = [];
 
-    /// <summary>Gives an adapter its own values of some parameters, which start as the base's. They are not active.</summary>
+    /// <summary>Gives an adapter its own values of some parameters and buffers, which start as the base's. They are not active.</summary>
     /// <param name="adapterName">The adapter.</param>
-    /// <param name="parameters">The parameters: the module that each is registered in, its name there, its name in files.</param>
-    public void Add(string adapterName, IEnumerable<(nn.Module Owner, string Name, string FileName)> parameters)
+    /// <param name="tensors">The parameters: the module that each is registered in, its name there, its name in files.</param>
+    /// <param name="keepsTies">Whether parameters that are one in the base are one for the adapter too.</param>
+    public void Add(string adapterName, IEnumerable<(nn.Module Owner, string Name, string FileName)> tensors, bool keepsTies)
     {
-        foreach ((nn.Module owner, string name, string fileName) in parameters)
+        Dictionary<nint, Tensor> made = [];
+        foreach ((nn.Module owner, string name, string fileName) in tensors)
         {
             Entry? entry = entries.Find(e => ReferenceEquals(e.Owner, owner) && e.Name == name);
             if (entry is null)
@@ -29,12 +31,23 @@ internal sealed class SwappedParameters : IDisposable
                 entries.Add(entry);
             }
 
-            entry.Add(adapterName, fileName);
+            nint place = TensorMemory.Address(entry.BaseValues);
+            made[place] = entry.Add(adapterName, fileName, keepsTies ? made.GetValueOrDefault(place) : null);
         }
     }
 
-    /// <summary>Puts the values of the first of these adapters that has its own into each parameter, else the base's.</summary>
+    /// <summary>Puts the values of the first of these adapters that has its own in each place, else the base's, and lets them train.</summary>
     public void Activate(IReadOnlyList<string> adapterNames)
+    {
+        Show(adapterNames);
+        foreach (Parameter parameter in Shown())
+        {
+            parameter.requires_grad = true;
+        }
+    }
+
+    /// <summary>The same, but for what trains, which stays as it was when these values were there last.</summary>
+    public void Show(IReadOnlyList<string> adapterNames)
     {
         foreach (Entry entry in entries)
         {
@@ -74,8 +87,8 @@ internal sealed class SwappedParameters : IDisposable
     public bool IsOfNormalisation(string fileName) =>
         entries.Exists(entry => entry.Owner.GetType().Name.Contains("Norm", StringComparison.Ordinal) && entry.IsNamed(fileName));
 
-    /// <summary>The parameters that train now.</summary>
-    public IEnumerable<Parameter> Training() => entries.Where(entry => entry.IsShown).Select(entry => entry.Live);
+    /// <summary>The parameters that train now, each once.</summary>
+    public IEnumerable<Parameter> Training() => Shown().Where(parameter => parameter.requires_grad).DistinctBy(TensorIdentity.Of);
 
     /// <summary>Makes the values that are shown the base's own: after merging.</summary>
     public void Keep() => entries.ForEach(entry => entry.Keep());
@@ -87,23 +100,21 @@ internal sealed class SwappedParameters : IDisposable
         entries.Clear();
     }
 
-    private sealed class Entry : IDisposable
+    private IEnumerable<Parameter> Shown() => entries.Where(entry => entry.IsShown).Select(entry => entry.Live).OfType<Parameter>();
+
+    /// <summary>A place in the model, and the values of each adapter that has its own; while one's are in the place, the base's are with that adapter.</summary>
+    private sealed class Entry(nn.Module owner, string name) : IDisposable
     {
         private readonly Dictionary<string, (string FileName, Tensor Values)> adapters = new(StringComparer.Ordinal);
-        private Tensor? baseValues;
         private string? shown;
 
-        public Entry(nn.Module owner, string name)
-        {
-            Owner = owner;
-            Name = name;
-        }
+        public nn.Module Owner => owner;
 
-        public nn.Module Owner { get; }
+        public string Name => name;
 
-        public string Name { get; }
+        public Tensor Live => Find() ?? throw new InvalidOperationException($"The {owner.GetType().Name} has no parameter '{name}' any more.");
 
-        public Parameter Live => Owner.get_parameter(Name) ?? throw new InvalidOperationException($"The {Owner.GetType().Name} has no parameter '{Name}' any more.");
+        public Tensor BaseValues => shown is null ? Live : adapters[shown].Values;
 
         public bool IsShown => shown is not null;
 
@@ -117,11 +128,12 @@ internal sealed class SwappedParameters : IDisposable
 
         public Tensor ValuesOf(string adapterName) => shown == adapterName ? Live : adapters[adapterName].Values;
 
-        public void Add(string adapterName, string fileName)
+        public Tensor Add(string adapterName, string fileName, Tensor? tied)
         {
-            using var noGrad = no_grad();
-            Tensor start = shown is null ? Live : baseValues!;
-            adapters.Add(adapterName, (fileName, start.detach().clone().DetachFromDisposeScope()));
+            // Without a conversion to do, libtorch gives another handle of the same tensor.
+            Tensor values = tied?.to(tied.dtype, tied.device) ?? Copy(BaseValues, Live is Parameter);
+            adapters.Add(adapterName, (fileName, values.DetachFromDisposeScope()));
+            return values;
         }
 
         public void Delete(string adapterName)
@@ -153,35 +165,40 @@ internal sealed class SwappedParameters : IDisposable
                 return;
             }
 
-            using var noGrad = no_grad();
-            Parameter live = Live;
-            Store(live);
-            Tensor values = adapterName is null ? baseValues! : adapters[adapterName].Values;
-            using Tensor here = values.to(live.dtype, live.device);
-            using Tensor memory = here.alias();
-            live.set_(memory);
-            live.grad?.zero_();
-            live.requires_grad = adapterName is not null;
-            shown = adapterName;
-            if (adapterName is null)
+            if (shown is not null)
             {
-                baseValues!.Dispose();
-                baseValues = null;
+                Exchange(shown);
             }
+
+            if (adapterName is not null)
+            {
+                Exchange(adapterName);
+            }
+
+            shown = adapterName;
         }
 
         public void Keep()
         {
-            if (shown is not null)
+            if (shown is null)
             {
-                baseValues!.Dispose();
-                baseValues = Live.detach().clone().DetachFromDisposeScope();
+                return;
             }
+
+            if (Live is Parameter parameter)
+            {
+                parameter.requires_grad = false;
+            }
+
+            adapters.Remove(shown, out (string FileName, Tensor Values) before);
+            before.Values.Dispose();
+            shown = null;
         }
 
         public void Dispose()
         {
-            if (Owner.get_parameter(Name) is { IsInvalid: false })
+            // The model may have been disposed before.
+            if (Find() is { IsInvalid: false })
             {
                 Show(null);
             }
@@ -192,23 +209,33 @@ internal sealed class SwappedParameters : IDisposable
             }
 
             adapters.Clear();
-            baseValues?.Dispose();
-            baseValues = null;
+            shown = null;
         }
 
-        /// <summary>Keeps what the parameter holds now under the name of what is shown.</summary>
-        private void Store(Parameter live)
+        private Tensor? Find() => owner.get_parameter(name) ?? owner.get_buffer(name);
+
+        private void Exchange(string adapterName)
         {
-            Tensor current = live.detach().DetachFromDisposeScope();
-            if (shown is null)
+            Tensor live = Live;
+            (string fileName, Tensor values) = adapters[adapterName];
+            if ((values.dtype, values.device_type, values.device_index) != (live.dtype, live.device_type, live.device_index))
             {
-                baseValues = current;
-                return;
+                // The model has moved since.
+                using Tensor before = values;
+                using Tensor moved = values.to(live.dtype, live.device);
+                values = Copy(moved, before.requires_grad).DetachFromDisposeScope();
+                adapters[adapterName] = (fileName, values);
             }
 
-            (string fileName, Tensor before) = adapters[shown];
-            adapters[shown] = (fileName, current);
-            before.Dispose();
+            ParameterExchange.Run(owner, live, values);
+        }
+
+        private static Tensor Copy(Tensor tensor, bool trains)
+        {
+            using var noGrad = no_grad();
+            Tensor copy = tensor.clone();
+            copy.requires_grad = trains;
+            return copy;
         }
     }
 }

@@ -65,7 +65,7 @@ internal static class LayerKinds
             Linear linear => new(new DenseWeight(linear), new LinearGeometry(LayerKind.Linear, linear.in_features)),
             TransposedLinear => new(new DenseWeight(layer, WeightLayout.Transposed), new LinearGeometry(LayerKind.TransposedLinear, weight.shape[0])),
             Embedding embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry(embedding)),
-            Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, (options as LoraOptions)?.GroupedUpdate ?? GroupedUpdate.Peft),
+            Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, ConvolutionGeometry.UpdateOf(options)),
             _ => throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}."),
         };
     }

@@ -8,9 +8,9 @@ namespace DoraSharp;
 public sealed class TransposedLinear : nn.Module<Tensor, Tensor>
 {
     [ComponentName(Name = nameof(weight))]
-    private readonly Parameter weightParameter;
+    private Parameter weightParameter;
     [ComponentName(Name = nameof(bias))]
-    private readonly Parameter? biasParameter;
+    private Parameter? biasParameter;
 
     /// <summary>Makes a layer with a normal weight of standard deviation 0.02 and a zero bias.</summary>
     /// <param name="inFeatures">The number of input features.</param>
@@ -33,11 +33,26 @@ public sealed class TransposedLinear : nn.Module<Tensor, Tensor>
         RegisterComponents();
     }
 
-    /// <summary>The weight, [in, out].</summary>
-    public Parameter weight => weightParameter;
+    // TorchSharp's to(...) sets the properties that are named as the parameters.
 
-    /// <summary>The bias, [out], if there is one.</summary>
-    public Parameter? bias => biasParameter;
+    /// <summary>The weight, [in, out]. One that is replaced is disposed.</summary>
+    /// <exception cref="ArgumentNullException">There must be a weight.</exception>
+    public Parameter weight
+    {
+        get => weightParameter;
+        set
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            weightParameter = Replace(nameof(weight), weightParameter, value)!;
+        }
+    }
+
+    /// <summary>The bias, [out], if there is one. One that is replaced is disposed.</summary>
+    public Parameter? bias
+    {
+        get => biasParameter;
+        set => biasParameter = Replace(nameof(bias), biasParameter, value);
+    }
 
     /// <summary>x W + b.</summary>
     /// <param name="input">x, [..., in].</param>
@@ -47,5 +62,17 @@ public sealed class TransposedLinear : nn.Module<Tensor, Tensor>
         ArgumentNullException.ThrowIfNull(input);
         using Tensor rows = weightParameter.t();
         return nn.functional.linear(input, rows, biasParameter);
+    }
+
+    private Parameter? Replace(string name, Parameter? before, Parameter? value)
+    {
+        if (!ReferenceEquals(before, value))
+        {
+            before?.Dispose();
+            value?.DetachFromDisposeScope();
+            ConditionallyRegisterParameter(name, value);
+        }
+
+        return value;
     }
 }

@@ -18,6 +18,9 @@ internal sealed class OriginalWeight : IDisposable
     /// <summary>The weight, in the layer's own layout.</summary>
     public Tensor Bits => bits;
 
+    /// <summary>The bias, if the layer has one.</summary>
+    public Tensor? BiasBits => biasBits;
+
     public void RestoreInto(FrozenWeight weight)
     {
         weight.Overwrite(bits);

@@ -4,7 +4,7 @@ namespace DoraSharp;
 
 /// <summary>
 /// Keeps a tensor that was computed from others for as long as none of them has changed. Exact for every tensor
-/// operation: the sources are compared by identity and by libtorch's version counter. Where the counter cannot be
+/// operation: the sources are compared by identity, of object and of native tensor, and by libtorch's version counter. Where the counter cannot be
 /// read, nothing is kept. Raw writes into a source's memory are not seen: <see cref="Clear"/> is for them.
 /// </summary>
 internal sealed class VersionedCache : IDisposable
@@ -12,7 +12,7 @@ internal sealed class VersionedCache : IDisposable
     private readonly Lock gate = new();
     private Tensor? value;
     private Tensor[] sources = [];
-    private long[] versions = [];
+    private (nint Identity, long Version)[] versions = [];
 
     /// <summary>
     /// The kept tensor if the sources are as they were, else what <paramref name="compute"/> returns. The caller gets a
@@ -45,12 +45,14 @@ internal sealed class VersionedCache : IDisposable
 
     public void Dispose() => Clear();
 
+    private static (nint Identity, long Version) StateOf(Tensor tensor) => (TensorIdentity.Of(tensor), TensorVersions.Of(tensor));
+
     private void Renew(ReadOnlySpan<Tensor> from, Func<Tensor> compute)
     {
         Clear();
         Tensor[] kept = from.ToArray();
         bool keep = TensorVersions.AreReadable && Array.TrueForAll(kept, TensorVersions.HasVersion);
-        long[] read = keep ? Array.ConvertAll(kept, TensorVersions.Of) : [];
+        (nint, long)[] read = keep ? Array.ConvertAll(kept, StateOf) : [];
 
         // What evaluation in inference mode computes, training may use next; autograd refuses tensors made in that mode.
         using var noInference = inference_mode(false);
@@ -68,7 +70,7 @@ internal sealed class VersionedCache : IDisposable
 
         for (int i = 0; i < from.Length; i++)
         {
-            if (!ReferenceEquals(from[i], sources[i]) || from[i].IsInvalid || TensorVersions.Of(from[i]) != versions[i])
+            if (!ReferenceEquals(from[i], sources[i]) || from[i].IsInvalid || StateOf(from[i]) != versions[i])
             {
                 return false;
             }

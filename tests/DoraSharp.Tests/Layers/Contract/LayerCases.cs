@@ -1,0 +1,31 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DoraSharp.Tests.Layers.Contract;
+
+/// <summary>The layers of the contract.</summary>
+internal static class LayerCases
+{
+    public static IReadOnlyList<LayerCase> All { get; } =
+    [
+        new LinearCase("linear", transposed: false, hasBias: true, [3, 5]),
+        new LinearCase("linear without bias, one vector", transposed: false, hasBias: false, []),
+        new LinearCase("transposed linear", transposed: true, hasBias: true, [2, 3, 4]),
+        new LinearCase("transposed linear without bias", transposed: true, hasBias: false, [7]),
+        new EmbeddingCase("embedding", [3, 5]),
+        new EmbeddingCase("embedding of one int32 token", [], ScalarType.Int32),
+        new ConvolutionCase("conv1d", 3) { Stride = 2, Padding = 1 },
+        new ConvolutionCase("conv1d, dilated, same, reflect", 4) { Dilation = 2, IsSame = true, Mode = PaddingModes.Reflect },
+        new ConvolutionCase("conv1d, groups of PEFT, unbatched", 3) { Groups = 2, IsBatched = false, Padding = 2 },
+        new ConvolutionCase("conv2d", 3, 2) { Stride = 2, Padding = 1, Dilation = 2 },
+        new ConvolutionCase("conv2d of one place without bias, unbatched", 1, 1) { HasBias = false, IsBatched = false },
+        new ConvolutionCase("conv2d, circular", 3, 3) { Padding = 2, Mode = PaddingModes.Circular },
+        new ConvolutionCase("conv2d, replicate, same", 3, 3) { Dilation = 2, IsSame = true, Mode = PaddingModes.Replicate },
+        new ConvolutionCase("conv2d, groups of PEFT", 3, 2) { Groups = 2, Stride = 2, Padding = 1, Mode = PaddingModes.Circular },
+        new ConvolutionCase("conv2d, mergeable groups", 3, 2) { Groups = 2, IsSame = true, Update = GroupedUpdate.Mergeable },
+        new ConvolutionCase("conv3d", 2, 3, 1) { Padding = 1, Dilation = 2 },
+        new ConvolutionCase("conv3d, mergeable groups, unbatched", 1, 1, 2) { Groups = 2, Stride = 2, IsBatched = false, Update = GroupedUpdate.Mergeable },
+    ];
+
+    public static LayerCase Of(string name) => All.Single(layer => layer.Name == name);
+}
