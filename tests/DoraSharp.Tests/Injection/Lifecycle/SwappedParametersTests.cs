@@ -107,6 +107,27 @@ public class SwappedParametersTests
     }
 
     [Fact]
+    public void Save_InHalfPrecision_LeavesCountersWholeAndIsRemembered()
+    {
+        using var scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using TrainedModel model = TrainedModel.Make();
+        using AdaptedModel adapted = AdapterInjector.Inject(model, Modules);
+        adapted.Save(folder.Path, new() { TensorType = ScalarType.BFloat16 });
+        using (PeftFolder file = PeftFolder.Read(folder.Path))
+        {
+            file.Metadata.TensorType.Should().Be(ScalarType.BFloat16);
+            file.Tensors.Should().OnlyContain(tensor => tensor.Value.dtype == (tensor.Name == "batch.num_batches_tracked" ? ScalarType.Int64 : ScalarType.BFloat16));
+        }
+
+        byte[] bytes = File.ReadAllBytes(folder.File("adapter_model.safetensors"));
+        using TrainedModel other = TrainedModel.Make();
+        using AdaptedModel loaded = AdaptedModel.Load(other, folder.Path);
+        loaded.Save(folder.Path);
+        File.ReadAllBytes(folder.File("adapter_model.safetensors")).Should().Equal(bytes);
+    }
+
+    [Fact]
     public void Training_BatchNormSavedWhole_LeavesTheBasesStatisticsAlone()
     {
         using var scope = NewDisposeScope();
