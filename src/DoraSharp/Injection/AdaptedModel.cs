@@ -409,7 +409,8 @@ public sealed partial class AdaptedModel : IDisposable
 
     private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
     {
-        if (IsMerged)
+        // A stack that was merged by hand has separated nothing.
+        if (untying is not null)
         {
             MergePlan.Run(layers, safe);
             return;

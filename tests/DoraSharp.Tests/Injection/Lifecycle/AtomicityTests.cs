@@ -92,6 +92,38 @@ public class AtomicityTests
     }
 
     [Fact]
+    public void HotSwap_NewOneTrainsABiasOfAnActiveOne_ChangesNothing()
+    {
+        using var scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using Subject subject = new();
+        using (AdaptedModel source = AdapterInjector.Inject(MixedModel.Make(), Linears))
+        {
+            source.Save(folder.Path);
+        }
+
+        subject.State.ShouldSurvive<ArgumentException>(a => a.HotSwap("b", folder.Path), "*cannot be active together*up.base_layer.bias*");
+        subject.Adapted.HotSwap("a", folder.Path);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void LoadAdapter_HostileRank_IsRefusedBeforeAnythingIsMade(bool vera)
+    {
+        using var scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        using Subject subject = new();
+        AdapterOptions options = vera
+            ? new VeraOptions { Rank = 2_000_000_000, TargetModules = ["up"], SaveProjection = false }
+            : new LoraOptions { Rank = 2_000_000_000, TargetModules = ["up"] };
+        PeftFolder.Write(folder.Path, options, vera
+            ? [new("up", "vera_lambda_b", zeros(20)), new("up", "vera_lambda_d", zeros(4))]
+            : [new("up", "lora_A.weight", zeros(4, 16)), new("up", "lora_B.weight", zeros(20, 4))]);
+        subject.State.ShouldSurvive<InvalidDataException>(a => a.LoadAdapter("c", folder.Path), "*rank 2000000000*");
+    }
+
+    [Fact]
     public void Merge_NotFiniteInTheLastLayer_ChangesNothing()
     {
         using var scope = NewDisposeScope();

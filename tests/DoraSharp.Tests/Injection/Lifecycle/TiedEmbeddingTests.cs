@@ -38,6 +38,20 @@ public class TiedEmbeddingTests
         Reference.RelativeError(model.call(x), y).Should().BeLessThan(1e-12);
     }
 
+    [Fact]
+    public void MergeAndUnload_AnotherLayerMergedByHandBefore_StillSeparatesTheWeights()
+    {
+        using var scope = NewDisposeScope();
+        using TrainedModel model = TrainedModel.Make(tied: true);
+        Tensor x = TrainedModel.Input();
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 2, TargetModules = ["head", "up"] }, new() { AdapterName = "a" });
+        Training.Disturb(adapted, "a");
+        Tensor y = model.call(x);
+        adapted.Layers.First(layer => layer.Key == "up").Value.Merge();
+        adapted.MergeAndUnload();
+        Reference.RelativeError(model.call(x), y).Should().BeLessThan(1e-12);
+    }
+
     [Theory]
     [InlineData("embed")]
     [InlineData("head")]
