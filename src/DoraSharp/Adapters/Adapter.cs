@@ -25,6 +25,9 @@ public abstract class Adapter : nn.Module
     /// <summary>The adapter's own bias [out], which the fold adds to the layer's; <see langword="null"/> if it has none.</summary>
     internal virtual Tensor? Bias => null;
 
+    /// <summary>The adapter whose parameters this one uses, since the weights of both are one.</summary>
+    internal virtual Adapter? TiedTo => null;
+
     /// <summary>Whether the fold can give outputs; if not, only <see cref="FoldRows"/> serves.</summary>
     internal virtual bool FoldsOutputs => true;
 

@@ -211,6 +211,9 @@ public sealed class AdapterStack : nn.Module
         return base.named_buffers(recurse, include_nonpersistent);
     }
 
+    /// <summary>Whether an active adapter has a bias of its own, which a merge folds into the base's.</summary>
+    internal bool HasActiveBias => weight.Bias is not null && Array.Exists(active, name => adapters[name].Bias is not null);
+
     /// <summary>An adapter by its name, if the stack has it.</summary>
     internal Adapter? Find(string name) => adapters.GetValueOrDefault(name);
 

@@ -14,6 +14,8 @@ internal sealed class TiedLoraAdapter : LowRankAdapter
     public TiedLoraAdapter(LoraAdapter source, Geometry geometry)
         : base(nameof(TiedLoraAdapter), source.Options, geometry) => this.source = () => source;
 
+    internal override Adapter TiedTo => source();
+
     internal override double InitialScaling => source().InitialScaling;
 
     internal override Tensor[] Sources => source().Sources;

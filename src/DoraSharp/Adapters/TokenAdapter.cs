@@ -46,6 +46,8 @@ public sealed class TokenAdapter : Adapter
     /// <summary>The trained rows, [tokens, d], in the order of the indices.</summary>
     public Parameter Rows => source?.Invoke().Rows ?? get_parameter(NameOfRows)!;
 
+    internal override Adapter? TiedTo => source?.Invoke();
+
     internal override IReadOnlyList<FileTensor> FileTensors => source is null ? [new($"token_adapter.{NameOfRows}", Rows, Rows.shape)] : [];
 
     internal override Tensor FoldOutput(Tensor y, Tensor x, FoldContext fold)

@@ -33,6 +33,9 @@ internal sealed class VeraProjections : nn.Module
 
     private void Register(string name, Tensor values, ScalarType dtype, Device device)
     {
-        register_buffer(name, values.to(dtype).to(device).DetachFromDisposeScope());
+        using (values)
+        {
+            register_buffer(name, values.to(dtype, device, copy: true).DetachFromDisposeScope());
+        }
     }
 }

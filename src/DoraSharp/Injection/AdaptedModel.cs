@@ -273,10 +273,13 @@ public sealed partial class AdaptedModel : IDisposable
 
     private static bool IsSameUpdate(AdapterOptions a, AdapterOptions b) => (a, b) switch
     {
-        (LoraOptions x, LoraOptions y) => (x.UseDora, x.Rank, x.Alpha, x.UseRsLora) == (y.UseDora, y.Rank, y.Alpha, y.UseRsLora)
+        (LoraOptions x, LoraOptions y) => (x.UseDora, x.Rank, x.Alpha, x.UseRsLora, x.LoraBias) == (y.UseDora, y.Rank, y.Alpha, y.UseRsLora, y.LoraBias)
+            && (x.DoublesAttentionOutput || !y.DoublesAttentionOutput)
+            && (x.Initialization == y.Initialization || !y.Initialization.ChangesBase)
             && x.RankPattern.SequenceEqual(y.RankPattern)
             && x.AlphaPattern.SequenceEqual(y.AlphaPattern),
-        _ => a.GetType() == b.GetType() && a.UseDora == b.UseDora,
+        (VeraOptions x, VeraOptions y) => (x.UseDora, x.Rank) == (y.UseDora, y.Rank) && (x.ProjectionKey == y.ProjectionKey || y.SaveProjection),
+        _ => false,
     };
 
     private void AddFrom(string name, PeftFolder file, IReadOnlyList<string>? activeAfterwards = null)
@@ -347,6 +350,9 @@ public sealed partial class AdaptedModel : IDisposable
 
                 stack.Attach(name, new TiedLoraAdapter(embedding, stack.Geometry));
                 break;
+            case { Options: LoraOptions { Initialization.ChangesBase: true } changing } when plan.Initializes && !injection.BaseIsAdjusted && stack.Kind != LayerKind.Embedding:
+                TiedWeights.RefuseChange(Model, installation.Layers, layer, $"The initialization {changing.Initialization}");
+                goto default;
             default:
                 stack.Add(name, (LoraOptions)site.Options, DataOf(layer, (LoraOptions)site.Options), plan.Initializes && !injection.BaseIsAdjusted);
                 break;
@@ -359,6 +365,12 @@ public sealed partial class AdaptedModel : IDisposable
         (long Outputs, long Inputs)[] shapes = [.. sites.Select(site => LayerKinds.MatrixShape(site.Layer))];
         Parameter first = sites[0].Layer.parameters().First();
         VeraProjections projections = new(options, shapes.Max(shape => shape.Inputs), shapes.Max(shape => shape.Outputs), Adapter.ParameterType(first.dtype), first.device);
+        if (Model.named_children().Any(child => child.name == NameOfProjections(name)))
+        {
+            projections.Dispose();
+            throw new InvalidOperationException($"The projections of '{name}' would be registered as '{NameOfProjections(name)}', but the model has such a module already. Nothing was changed.");
+        }
+
         ModuleInternals.Children(Model).Add(NameOfProjections(name), projections);
         installation.OnRemoval(() => RemoveProjections(projections));
         return projections;
@@ -387,6 +399,19 @@ public sealed partial class AdaptedModel : IDisposable
 
         // A gradient has the shape of the weight as it is stored.
         return data.Method == LoraInitialization.LoraGa ? layer.Stack.Weight.ToMatrix(data[layer.Path]) : data[layer.Path];
+    }
+
+    private static IEnumerable<string> CautionsAbout(AdaptedSite site)
+    {
+        if (site is { Route: InjectionRoute.SubstituteWeight, Options.Dropout: > 0 })
+        {
+            yield return $"{site.Path} runs on a substituted weight, where dropout has no effect: declare its field as Module<Tensor, Tensor>, or invoke it by call(...).";
+        }
+
+        if (site is { Kind: LayerKind.Embedding, Options: LoraOptions { Initialization: var start } } && (start.ChangesBase || start.NeedsData || start == LoraInitialization.Orthogonal))
+        {
+            yield return $"{site.Path} is an embedding and starts as by default; the initialization {start} is for other layers.";
+        }
     }
 
     // A configuration must not make anything larger than its file's tensors.
@@ -477,6 +502,6 @@ public sealed partial class AdaptedModel : IDisposable
                 layer.Stack[name].Options,
                 layer.Stack[name].parameters().Sum(p => p.numel()))),
         ];
-        return new(sites, plan.LeftAlone, plan.Unmatched, Model.parameters().Sum(p => p.numel()));
+        return new(sites, plan.LeftAlone, plan.Unmatched, Model.parameters().Sum(p => p.numel())) { Cautions = [.. sites.SelectMany(CautionsAbout)] };
     }
 }

@@ -18,6 +18,8 @@ internal sealed record InjectionPlan(
     /// <summary>Whether the adapter's initial values may be looked for in the base weights, which they may change.</summary>
     public bool Initializes { get; init; } = true;
 
+    private const string OutputBias = "out_proj.bias";
+
     /// <summary>Makes the plan without touching the model.</summary>
     /// <param name="model">The model, adapted or not.</param>
     /// <param name="options">What to adapt.</param>
@@ -119,9 +121,17 @@ internal sealed record InjectionPlan(
         HashSet<string> adapted = [.. match.Sites.Select(site => site.Path)];
         foreach (string bias in match.TrainedBiases)
         {
-            int dot = bias.LastIndexOf('.');
-            (string path, string name) = dot < 0 ? ("", bias) : (bias[..dot], bias[(dot + 1)..]);
-            yield return (nodes[path].Module, name, adapted.Contains(path) ? $"{path}.base_layer.{name}" : bias);
+            // An attention holds its output projection's parameters itself, so that their names have a dot.
+            string path = bias;
+            do
+            {
+                path = path[..Math.Max(path.LastIndexOf('.'), 0)];
+            }
+            while (!nodes.ContainsKey(path));
+
+            string name = path.Length == 0 ? bias : bias[(path.Length + 1)..];
+            string inFile = name == OutputBias ? "out_proj.base_layer.bias" : name;
+            yield return (nodes[path].Module, name, adapted.Contains(path) ? $"{path}.base_layer.{inFile}" : bias);
         }
     }
 }

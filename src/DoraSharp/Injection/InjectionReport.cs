@@ -13,8 +13,11 @@ public sealed record InjectionReport(IReadOnlyList<AdaptedSite> Sites, IReadOnly
     /// <summary>What became of the tensors of the adapter's file; <see langword="null"/> for a fresh adapter.</summary>
     public LoadedTensors? File { get; init; }
 
-    /// <summary>What was odd but accepted in the adapter's files, one sentence each; empty for a fresh adapter.</summary>
-    public IReadOnlyList<string> Warnings => File?.Warnings ?? [];
+    /// <summary>What was odd but accepted, one sentence each: in the adapter's files, and options without effect at some layers.</summary>
+    public IReadOnlyList<string> Warnings => [.. Cautions, .. File?.Warnings ?? []];
+
+    /// <summary>What the options ask for and does not take effect at some layers.</summary>
+    internal IReadOnlyList<string> Cautions { get; init; } = [];
 
     /// <summary>The number of scalars that train.</summary>
     public long TrainableParameterCount => Sites.Sum(site => site.TrainableParameterCount);

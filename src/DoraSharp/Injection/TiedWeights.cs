@@ -14,9 +14,10 @@ internal static class TiedWeights
         try
         {
             List<Place> places = [.. Places(model, layers)];
-            foreach (Place adapted in places.Where(place => place.Layer is { Stack.Active.Count: > 0 }))
+            RefuseTwoOfOne(layers);
+            foreach (Place adapted in places.Where(place => place.Layer is { Stack.Active.Count: > 0 } || place.HasMergedBias))
             {
-                foreach (Place other in places.Where(other => !ReferenceEquals(other, adapted) && adapted.Overlaps(other) && !AreOne(adapted.Layer!, other.Layer)))
+                foreach (Place other in places.Where(other => !ReferenceEquals(other, adapted) && adapted.Overlaps(other) && (adapted.HasMergedBias || !AreOne(adapted.Layer!, other.Layer))))
                 {
                     Separate(untying, adapted, other);
                 }
@@ -31,9 +32,25 @@ internal static class TiedWeights
         }
     }
 
-    // One adapter serves both, so that both weights change alike.
+    /// <summary>Throws if a weight whose initial values would change is shared with anything else.</summary>
+    /// <exception cref="InvalidOperationException">It is; the message names both places.</exception>
+    public static void RefuseChange(nn.Module model, IReadOnlyList<InstalledLayer> layers, InstalledLayer layer, string cause)
+    {
+        List<Place> places = [.. Places(model, layers)];
+        Place changed = places.First(place => ReferenceEquals(place.Layer, layer));
+        if (places.Find(place => !ReferenceEquals(place, changed) && place.Overlaps(changed)) is { } other)
+        {
+            throw new InvalidOperationException(
+                $"{cause} would change the weight of {changed.Path}, and with it {other.Path}, for they share memory. Nothing was changed. " +
+                "Untie the two (give one of them a copy), leave the layer out by ExcludeModules, or take an initialization that leaves the weight alone.");
+        }
+    }
+
+    // One adapter serves both, so that both weights change alike: of each that is active.
     private static bool AreOne(InstalledLayer a, InstalledLayer? b) =>
-        b is not null && b.Stack.Active.SequenceEqual(a.Stack.Active) && (a.Site.TiedTo == b.Site.Node.Path || b.Site.TiedTo == a.Site.Node.Path);
+        b is not null && b.Stack.Active.SequenceEqual(a.Stack.Active) && a.Stack.Active.All(name => AreTied(a.Stack[name], b.Stack[name]));
+
+    private static bool AreTied(Adapter a, Adapter b) => ReferenceEquals(a.TiedTo, b) || ReferenceEquals(b.TiedTo, a);
 
     private static void Separate(Untying untying, Place adapted, Place other)
     {
@@ -58,7 +75,8 @@ internal static class TiedWeights
 
     private static IEnumerable<Place> Places(nn.Module model, IReadOnlyList<InstalledLayer> layers)
     {
-        Dictionary<(nn.Module, string), InstalledLayer> adapted = layers.ToDictionary(layer => (layer.Site.Layer, layer.Stack.Weight.Name), layer => layer);
+        Dictionary<(nn.Module, string), InstalledLayer> adapted = layers.DistinctBy(Key).ToDictionary(Key, layer => layer);
+        HashSet<TorchSharp.Modules.Parameter> biases = new(layers.Where(layer => layer.Stack.HasActiveBias).Select(layer => layer.Stack.Weight.Bias!), ReferenceEqualityComparer.Instance);
         HashSet<nn.Module> seen = new(ReferenceEqualityComparer.Instance);
         foreach ((string path, nn.Module module) in model.named_modules().Prepend(("the model", model)))
         {
@@ -69,7 +87,7 @@ internal static class TiedWeights
 
             foreach ((string name, TorchSharp.Modules.Parameter parameter) in module.named_parameters(recurse: false))
             {
-                yield return Place.Of(adapted.GetValueOrDefault((module, name)), module, path, name, parameter, isParameter: true);
+                yield return Place.Of(adapted.GetValueOrDefault((module, name)), module, path, name, parameter, isParameter: true) with { HasMergedBias = biases.Contains(parameter) };
             }
 
             foreach ((string name, Tensor buffer) in module.named_buffers(recurse: false))
@@ -79,9 +97,23 @@ internal static class TiedWeights
         }
     }
 
+    private static (nn.Module Module, string Name) Key(InstalledLayer layer) => (layer.Site.Layer, layer.Stack.Weight.Name);
+
+    private static void RefuseTwoOfOne(IReadOnlyList<InstalledLayer> layers)
+    {
+        if (layers.Where(layer => layer.Stack.Active.Count > 0).GroupBy(Key).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            throw new InvalidOperationException(
+                $"{string.Join(" and ", twice.Select(layer => layer.Path))} are one weight, adapted as a layer and as a parameter: it cannot be merged while adapters of both are active. Nothing was merged.");
+        }
+    }
+
     /// <summary>A tensor of the model, and the memory that its elements span.</summary>
     private sealed record Place(InstalledLayer? Layer, nn.Module Module, string Name, bool IsParameter, string Path, nint First, nint End)
     {
+        /// <summary>Whether it is the bias of an adapted layer into which active adapters fold theirs.</summary>
+        public bool HasMergedBias { get; init; }
+
         public static Place Of(InstalledLayer? layer, nn.Module module, string path, string name, Tensor tensor, bool isParameter)
         {
             nint first = TensorMemory.Address(tensor);
