@@ -260,7 +260,19 @@ public sealed partial class AdaptedModel
         ArgumentNullException.ThrowIfNull(options);
         RefuseIfUnloaded();
         RefuseAdding(adapterName);
-        return Add(adapterName, InjectionPlan.Make(Model, options, injection, adapterName));
+        (int Steps, int Layers) mark = installation.Mark;
+        InjectionReport report = Add(adapterName, InjectionPlan.Make(Model, options, injection, adapterName));
+        try
+        {
+            CheckReach(adapterName);
+            return report;
+        }
+        catch
+        {
+            Remove(adapterName);
+            installation.RollBack(mark);
+            throw;
+        }
     }
 
     private void Rescale(IReadOnlyList<string> names, Func<double, double> scale, double factor)

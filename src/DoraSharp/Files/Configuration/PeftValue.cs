@@ -98,7 +98,7 @@ internal readonly record struct PeftValue(string Name, JsonElement Json)
     {
         JsonValueKind.Null => true,
         JsonValueKind.Array => fallback is null && Json.GetArrayLength() == 0,
-        JsonValueKind.Object => fallback is null or JsonObject && !Json.EnumerateObject().Any(),
+        JsonValueKind.Object => fallback is JsonObject && !Json.EnumerateObject().Any(),
         JsonValueKind.Number => fallback is JsonValue value && value.GetValueKind() == JsonValueKind.Number && Json.TryGetDouble(out double number) && number == value.GetValue<int>(),
         _ => fallback is not null && JsonNode.DeepEquals(JsonValue.Create(Json), fallback),
     };
