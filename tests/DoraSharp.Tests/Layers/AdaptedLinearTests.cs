@@ -126,7 +126,7 @@ public class AdaptedLinearTests
         manual_seed(99);
         Tensor y = adapted.call(x);
         manual_seed(99);
-        Tensor dropped = nn.functional.dropout(x, 0.4, training: true);
+        Tensor dropped = InputDropout.Apply(x, 0.4);
 
         Tensor update = adapter.Scaling * adapter.B.matmul(adapter.A);
         Tensor g = adapter.Magnitude! / linalg.vector_norm(layer.weight + update, ord: 2, dims: [1]);

@@ -1,0 +1,47 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>A mask on the CPU that is made anew from its seed wherever it is needed, and so takes no memory.</summary>
+/// <param name="seed">The seed.</param>
+/// <param name="p">The probability that an element is dropped.</param>
+internal sealed class CountedMask(ulong seed, double p) : DropoutMask
+{
+    private readonly DropoutBits bits = new(seed, p);
+
+    public override Tensor Factors(Tensor like)
+    {
+        using var noGrad = no_grad();
+        using Tensor mask = empty(like.shape, dtype: ScalarType.Byte);
+        DropoutKernel.Fill(mask.bytes, bits);
+        return mask.to(like.dtype).mul_(1 / (1 - p));
+    }
+
+    public override Tensor Apply(Tensor x)
+    {
+        if (!FloatMemory.Serves(x))
+        {
+            return base.Apply(x);
+        }
+
+        Tensor kept = empty_like(x);
+        DropoutKernel.Copy(x, kept, bits, p);
+        return kept;
+    }
+
+    public override void AddTo(Tensor target, Tensor y)
+    {
+        if (FloatMemory.Serves(target) && FloatMemory.Serves(y))
+        {
+            DropoutKernel.Add(y, target, bits, p);
+        }
+        else
+        {
+            base.AddTo(target, y);
+        }
+    }
+
+    public override void Dispose()
+    {
+    }
+}

@@ -1,0 +1,12 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>A mask that is kept as a tensor: libtorch's own on other devices than the CPU, and those that are given.</summary>
+/// <param name="factors">0 or 1/(1 − p) for each element; the mask takes it over.</param>
+internal sealed class GivenMask(Tensor factors) : DropoutMask
+{
+    public override Tensor Factors(Tensor like) => factors.to(like.dtype).reshape(like.shape);
+
+    public override void Dispose() => factors.Dispose();
+}
