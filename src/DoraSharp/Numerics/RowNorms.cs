@@ -25,21 +25,45 @@ internal static class RowNorms
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
+        Tensor squaredWeight = weight.SquaredRowNorms();
+        Tensor cross = weight.Project(a);
+        Tensor norms;
+        Tensor cancelled;
+        if (FloatMemory.Serves(cross) && FloatMemory.Serves(a) && FloatMemory.Serves(b))
+        {
+            (norms, long[] rows) = NormKernel.Run(cross, a, b, scaling, squaredWeight, Cancellation);
+            if (rows.Length == 0)
+            {
+                return norms.MoveToOuterDisposeScope();
+            }
+
+            cancelled = tensor(rows);
+        }
+        else
+        {
+            (norms, cancelled) = BySums(cross, a, b, scaling, squaredWeight);
+        }
+
+        if (cancelled.shape[0] > 0)
+        {
+            Tensor direct = SquaredDirectly(weight, a.to(ScalarType.Float64), b.to(ScalarType.Float64).mul(scaling), cancelled);
+            norms.index_copy_(0, cancelled, direct.sqrt_().to(norms.dtype));
+        }
+
+        return norms.MoveToOuterDisposeScope();
+    }
+
+    private static (Tensor Norms, Tensor Cancelled) BySums(Tensor cross, Tensor a, Tensor b, double scaling, Tensor squaredWeight)
+    {
         Tensor a64 = a.to(ScalarType.Float64);
         Tensor b64 = b.to(ScalarType.Float64).mul(scaling);
-        Tensor squaredWeight = weight.SquaredRowNorms();
-        Tensor cross = weight.Project(a).to(ScalarType.Float64).mul_(b64).sum(dim: 1);
+        Tensor crossed = cross.to(ScalarType.Float64).mul(b64).sum(dim: 1);
         Tensor squaredUpdate = b64.matmul(a64.matmul(a64.t())).mul_(b64).sum(dim: 1);
-        Tensor squared = squaredWeight + squaredUpdate + (2 * cross);
+        Tensor squared = squaredWeight + squaredUpdate + (2 * crossed);
 
         Tensor sizes = b64.abs().matmul(a64.square().sum(dim: 1).sqrt()) * squaredWeight.sqrt();
         Tensor cancelled = squared.lt(sizes * Cancellation).nonzero().squeeze(1);
-        if (cancelled.shape[0] > 0)
-        {
-            squared.index_copy_(0, cancelled, SquaredDirectly(weight, a64, b64, cancelled));
-        }
-
-        return squared.sqrt_().to(a.dtype).MoveToOuterDisposeScope();
+        return (squared.sqrt_().to(a.dtype), cancelled);
     }
 
     private static Tensor SquaredDirectly(FrozenWeight weight, Tensor a64, Tensor b64, Tensor rows)

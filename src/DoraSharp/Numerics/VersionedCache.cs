@@ -2,80 +2,9 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>
-/// Keeps a tensor that was computed from others for as long as none of them has changed. Exact for every tensor
-/// operation: the sources are compared by identity, of object and of native tensor, and by libtorch's version counter. Where the counter cannot be
-/// read, nothing is kept. Raw writes into a source's memory are not seen: <see cref="Clear"/> is for them.
-/// </summary>
-internal sealed class VersionedCache : IDisposable
+/// <summary>A <see cref="VersionedValue{T}"/> that is one tensor.</summary>
+internal sealed class VersionedCache() : VersionedValue<Tensor>(static tensor => tensor.alias())
 {
-    private readonly Lock gate = new();
-    private Tensor? value;
-    private Tensor[] sources = [];
-    private (nint Identity, long Version)[] versions = [];
-
-    /// <summary>
-    /// The kept tensor if the sources are as they were, else what <paramref name="compute"/> returns. The caller gets a
-    /// handle of its own, which stays valid whatever other threads do.
-    /// </summary>
-    public Tensor GetOrCompute(ReadOnlySpan<Tensor> from, Func<Tensor> compute)
-    {
-        lock (gate)
-        {
-            if (value is null || !IsCurrent(from))
-            {
-                Renew(from, compute);
-            }
-
-            return value!.alias();
-        }
-    }
-
-    /// <summary>Forgets the kept tensor.</summary>
-    public void Clear()
-    {
-        lock (gate)
-        {
-            value?.Dispose();
-            value = null;
-            sources = [];
-            versions = [];
-        }
-    }
-
-    public void Dispose() => Clear();
-
-    private static (nint Identity, long Version) StateOf(Tensor tensor) => (TensorIdentity.Of(tensor), TensorVersions.Of(tensor));
-
-    private void Renew(ReadOnlySpan<Tensor> from, Func<Tensor> compute)
-    {
-        Clear();
-        Tensor[] kept = from.ToArray();
-        bool keep = TensorVersions.AreReadable && Array.TrueForAll(kept, TensorVersions.HasVersion);
-        (nint, long)[] read = keep ? Array.ConvertAll(kept, StateOf) : [];
-
-        // What evaluation in inference mode computes, training may use next; autograd refuses tensors made in that mode.
-        using var noInference = inference_mode(false);
-        value = compute().DetachFromDisposeScope();
-        sources = keep ? kept : [];
-        versions = read;
-    }
-
-    private bool IsCurrent(ReadOnlySpan<Tensor> from)
-    {
-        if (from.Length != sources.Length)
-        {
-            return false;
-        }
-
-        for (int i = 0; i < from.Length; i++)
-        {
-            if (!ReferenceEquals(from[i], sources[i]) || from[i].IsInvalid || StateOf(from[i]) != versions[i])
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
+    /// <inheritdoc cref="VersionedValue{T}.GetOrCompute"/>
+    public new Tensor GetOrCompute(ReadOnlySpan<Tensor> from, Func<Tensor> compute) => base.GetOrCompute(from, () => compute().DetachFromDisposeScope());
 }

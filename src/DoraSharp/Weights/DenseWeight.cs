@@ -59,7 +59,7 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
         }
 
         using Tensor matrix = Dense();
-        return nn.functional.linear(matrix, a);
+        return FloatMemory.Serves(matrix) && FloatMemory.Serves(a) ? ProjectionKernel.Product(matrix, a) : nn.functional.linear(matrix, a);
     }
 
     public override Tensor Dense() => layout.ToMatrix(Stored);
