@@ -321,7 +321,18 @@ public sealed class AdapterStack : nn.Module
     /// <param name="x">The layer's input.</param>
     /// <param name="z">The base layer's output.</param>
     /// <param name="ownsOutput">Whether nobody else can hold z, so that it is disposed where another tensor is returned.</param>
-    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput) => Apply(x, z, ownsOutput, Geometry, weight.Bias);
+    /// <param name="isProduct">Whether z is known to be W x + b of this very x: false where the base layer may have got another.</param>
+    internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput, bool isProduct = true)
+    {
+        if (!ownsOutput || !isProduct || !Acts || Samples is not null || AtOnce(x, z) is not { } output)
+        {
+            return Apply(x, z, ownsOutput, Geometry, weight.Bias);
+        }
+
+        Uses++;
+        z.Dispose();
+        return output;
+    }
 
     /// <summary>The same where only some of the outputs are asked for, or where the bias is not a parameter of its own.</summary>
     /// <param name="x">The input.</param>
@@ -452,6 +463,18 @@ public sealed class AdapterStack : nn.Module
     }
 
     private static Tensor? Sum(Tensor? a, Tensor? b) => a is null ? b : b is null ? a : a + b.to(a.dtype);
+
+    /// <summary>The output by a single step, where one low-rank adapter is all there is; z is overwritten then.</summary>
+    private Tensor? AtOnce(Tensor x, Tensor z)
+    {
+        if (active.Length != 1 || adapters[active[0]] is not LowRankAdapter only)
+        {
+            return null;
+        }
+
+        using var scope = NewDisposeScope();
+        return only.FoldAtOnce(x, z, weight, training)?.MoveToOuterDisposeScope();
+    }
 
     private Adapter[] ActiveAdapters() => Array.ConvertAll(active, name => adapters[name]);
 

@@ -22,6 +22,7 @@ public abstract class LowRankAdapter : Adapter
 
     private readonly VersionedCache norm = new();
     private readonly VersionedCache drowned = new();
+    private readonly VersionedValue<RowGains> gains = new(static gains => gains.Share());
     private double scale = 1;
 
     private protected LowRankAdapter(string name, AdapterOptions options, Geometry geometry)
@@ -90,6 +91,33 @@ public abstract class LowRankAdapter : Adapter
             : output;
     }
 
+    /// <summary>
+    /// The output of a linear layer that has this adapter alone, as one step forward and one back (<see cref="LowRankStep"/>);
+    /// <see langword="null"/> where only the fold can give it.
+    /// </summary>
+    /// <param name="x">The layer's input.</param>
+    /// <param name="z">The base layer's output for it, which is overwritten.</param>
+    /// <param name="weight">The frozen weight.</param>
+    /// <param name="drops">Whether dropout acts.</param>
+    internal Tensor? FoldAtOnce(Tensor x, Tensor z, FrozenWeight weight, bool drops)
+    {
+        double dropout = drops ? Options.Dropout : 0;
+        Parameter stored = weight.Stored;
+        Parameter? magnitude = Magnitude;
+        Parameter? bias = weight.Bias;
+        bool canSkipFold = Geometry is LinearGeometry && weight is DenseWeight && !stored.requires_grad && Bias is null && x.dtype == stored.dtype && z.numel() > 0;
+        bool needsSecondProduct = magnitude is not null &&
+            ((dropout > 0 && Options.DropoutPlacement == DropoutPlacement.Peft) || (bias is not null && DrownedRows(weight, bias) is not null));
+        if (!canSkipFold || needsSecondProduct)
+        {
+            return null;
+        }
+
+        using Tensor matrix = weight.Dense();
+        (Tensor a, Tensor b) = Factors();
+        return LowRankStep.Apply(new(x, z, matrix, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
+    }
+
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
     {
         (Tensor a, Tensor b) = Factors();
@@ -103,6 +131,7 @@ public abstract class LowRankAdapter : Adapter
     {
         norm.Clear();
         drowned.Clear();
+        gains.Clear();
     }
 
     /// <summary>n = ‖W + s·B·A‖, [out], kept until W or a factor changes.</summary>
@@ -153,9 +182,20 @@ public abstract class LowRankAdapter : Adapter
         {
             norm.Dispose();
             drowned.Dispose();
+            gains.Dispose();
         }
 
         base.Dispose(disposing);
+    }
+
+    private RowGains Gains(Parameter magnitude, Parameter? bias, FrozenWeight weight)
+    {
+        Tensor[] sources = bias is null ? [weight.Stored, magnitude, .. Sources] : [weight.Stored, magnitude, bias, .. Sources];
+        return gains.GetOrCompute(sources, () =>
+        {
+            using Tensor n = Norm(weight);
+            return RowGains.Of(magnitude, n, bias);
+        });
     }
 
     /// <summary>y + s·B·A x.</summary>

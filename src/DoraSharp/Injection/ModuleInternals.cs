@@ -21,6 +21,10 @@ internal static class ModuleInternals
     /// <param name="own">How many hooks are this library's.</param>
     public static bool OutputIsSeen(nn.Module<Tensor, Tensor> layer, int own) => Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(layer).Count > own;
 
+    /// <summary>Whether a hook sees the layer's input before its forward, and so may put another in its place.</summary>
+    public static bool InputIsSeen(nn.Module<Tensor, Tensor> layer) =>
+        Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.BeforeForward(layer).Count > 0;
+
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "handle")]
     private static extern ref nint HandleOf(Tensor tensor);
 
@@ -33,6 +37,9 @@ internal static class ModuleInternals
     // An accessor of a generic class's field must be generic in the same way.
     private static class Hooks<TBefore, TAfter>
     {
+        [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "pre_hooks")]
+        public static extern ref Dictionary<string, TBefore> BeforeForward(nn.HookableModule<TBefore, TAfter> module);
+
         [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "post_hooks")]
         public static extern ref Dictionary<string, TAfter> AfterForward(nn.HookableModule<TBefore, TAfter> module);
     }

@@ -90,7 +90,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
         adapters.Geometry.CheckInput(input);
         return adapters.Geometry.ForwardWritesWeight
             ? adapters.Apply(input, adapters.Geometry.Product(input, adapters.Weight), ownsOutput: true)
-            : adapters.Apply(input, baseLayer.call(input), ownsOutput: !ModuleInternals.OutputIsSeen(baseLayer, own: 0));
+            : adapters.Apply(input, baseLayer.call(input), !ModuleInternals.OutputIsSeen(baseLayer, own: 0), isProduct: !ModuleInternals.InputIsSeen(baseLayer));
     }
 
     /// <inheritdoc cref="AdapterStack.Merge(bool)"/>

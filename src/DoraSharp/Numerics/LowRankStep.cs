@@ -1,0 +1,261 @@
+using System.Runtime.InteropServices;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// A whole linear layer with one adapter as one node of the graph: y = g ⊙ (W x + s·B·A drop(x)) + b, g = m/n for DoRA and 1 for LoRA,
+/// n a constant.
+/// </summary>
+/// <remarks>
+/// Of the forward pass it keeps x, which the base layer would keep as well, and h = s·A drop(x) [tokens, r]. DoRA's gradient of m needs
+/// W x + s·B·A drop(x), which is (y − b)/g: so the output itself serves. Where somebody has changed the output in place, or g is nearly 0,
+/// it is computed again. Everything that is as large as an input or an output is written once and updated in place:
+/// dX = (g ⊙ dY) W + drop(dH A), dH = s·(g ⊙ dY) B, dA = dHᵀ drop(x), dB = (hᵀ (g ⊙ dY))ᵀ, dm = Σ dY ⊙ (y − b)/m, db = Σ dY.
+/// </remarks>
+internal sealed class LowRankStep : BackwardPass
+{
+    // The inputs' places; the bias comes last.
+    private const int X = 0;
+    private const int A = 1;
+    private const int B = 2;
+    private const int M = 3;
+
+    private readonly double scaling;
+    private readonly RowGains? gains;
+    private readonly DropoutMask? mask;
+    private readonly bool[] wanted;
+    private readonly bool hasMagnitude;
+    private Tensor? h;
+    private SavedTensor[] saved = [];
+    private SavedTensor? output;
+
+    private LowRankStep(LowRankCall call, Tensor[] inputs)
+    {
+        scaling = call.Scaling;
+        gains = call.Gains;
+        mask = call.Mask;
+        hasMagnitude = call.Magnitude is not null;
+        wanted = Array.ConvertAll(inputs, static input => input.requires_grad);
+    }
+
+    private int Bias => hasMagnitude ? M + 1 : M;
+
+    /// <summary>The layer's output, in the shape and dtype of the base layer's.</summary>
+    public static Tensor Apply(LowRankCall call)
+    {
+        Tensor[] inputs = call.Inputs();
+        LowRankStep step = new(call, inputs);
+        bool isDifferentiable = is_grad_enabled() && step.wanted.Contains(true);
+        try
+        {
+            Tensor y = step.Forward(call, keepsH: isDifferentiable);
+            if (!isDifferentiable)
+            {
+                step.Free();
+                return y;
+            }
+
+            using (y)
+            {
+                return GradientNode.Attach(y, inputs, step, (node, result) => step.Save(call, node, result));
+            }
+        }
+        catch
+        {
+            step.Free();
+            throw;
+        }
+    }
+
+    public override void Run(Tensor outputGradient, Span<Tensor?> gradients)
+    {
+        if (is_grad_enabled())
+        {
+            RunDifferentiably(outputGradient, gradients);
+            return;
+        }
+
+        (Tensor x, Tensor a, Tensor b, Tensor weight) = Unpack();
+        Tensor dY = Rows(outputGradient, a).contiguous();
+        Tensor scaled = dY;
+        if (gains is not null)
+        {
+            scaled = Wants(M) ? MagnitudeGradient(dY, x, b, weight, out gradients[M]) : dY * gains.Gain;
+        }
+
+        if (Wants(B))
+        {
+            gradients[B] = h!.t().mm(scaled).t();
+        }
+
+        if (Wants(X) || Wants(A))
+        {
+            Tensor dH = scaled.mm(b).mul_(scaling);
+            if (Wants(A))
+            {
+                Tensor input = Rows(x, a);
+                gradients[A] = dH.t().mm(mask?.Apply(input) ?? input);
+            }
+
+            if (Wants(X))
+            {
+                gradients[X] = Like(InputGradient(scaled, dH, a, weight), x);
+            }
+        }
+
+        if (Wants(Bias))
+        {
+            gradients[Bias] = As(dY.sum(dim: 0), outputGradient.dtype);
+        }
+    }
+
+    public override void Free()
+    {
+        Array.ForEach(saved, static tensor => tensor.Free());
+        saved = [];
+        output?.Free();
+        output = null;
+        h?.Dispose();
+        gains?.Dispose();
+        mask?.Dispose();
+    }
+
+    /// <summary>A tensor [..., n] as rows [tokens, n], in the dtype of the adapter.</summary>
+    private static Tensor Rows(Tensor tensor, Tensor a)
+    {
+        Tensor rows = tensor.dim() == 2 ? tensor : tensor.reshape(-1, tensor.shape[^1]);
+        return As(rows, a.dtype);
+    }
+
+    private static Tensor As(Tensor tensor, ScalarType dtype) => tensor.dtype == dtype ? tensor : tensor.to(dtype);
+
+    private static Tensor Like(Tensor rows, Tensor other)
+    {
+        Tensor typed = As(rows, other.dtype);
+        return other.dim() == 2 ? typed : typed.reshape(other.shape);
+    }
+
+    private bool Wants(int input) => input < wanted.Length && wanted[input];
+
+    private Tensor Forward(LowRankCall call, bool keepsH)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor x = Rows(call.X, call.A);
+        Tensor down = (mask?.Apply(x) ?? x).mm(call.A.t()).mul_(scaling);
+        Tensor y = Rows(call.BaseOutput, call.A);
+        y.addmm_(down, call.B.t());
+        if (gains is not null)
+        {
+            GainKernel.Scale(y, gains.Gain, gains.Offset);
+        }
+
+        if (keepsH && (Wants(B) || (hasMagnitude && Wants(M))))
+        {
+            h = down.DetachFromDisposeScope();
+        }
+
+        // Not as a view of another tensor: libtorch would refuse to change it in place.
+        return Like(y, call.BaseOutput).detach().MoveToOuterDisposeScope();
+    }
+
+    private void Save(LowRankCall call, GradientNode node, Tensor result)
+    {
+        Tensor[] kept = call.Magnitude is { } magnitude ? [call.X, call.A, call.B, call.Weight, magnitude] : [call.X, call.A, call.B, call.Weight];
+        saved = Array.ConvertAll(kept, node.Save);
+        if (hasMagnitude && Wants(M))
+        {
+            output = node.Save(result);
+        }
+    }
+
+    private (Tensor X, Tensor A, Tensor B, Tensor Weight) Unpack() => (saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack(), saved[3].Unpack());
+
+    private Tensor InputGradient(Tensor scaled, Tensor dH, Tensor a, Tensor weight)
+    {
+        Tensor dX = As(As(scaled, weight.dtype).mm(weight), a.dtype);
+        if (mask is null)
+        {
+            return dX.addmm_(dH, a);
+        }
+
+        mask.AddTo(dX, dH.mm(a));
+        return dX;
+    }
+
+    /// <summary>g ⊙ dY, and the gradient of m on the way.</summary>
+    private Tensor MagnitudeGradient(Tensor dY, Tensor x, Tensor b, Tensor weight, out Tensor? dM)
+    {
+        if (Output() is not { } y)
+        {
+            (Tensor fromDirection, Tensor sums) = GainKernel.ScaleAndSum(dY, gains!.Gain, Direction(x, b, weight, null), centre: null);
+            dM = sums.mul_(gains.InverseNorm);
+            return fromDirection;
+        }
+
+        (Tensor scaled, Tensor fromOutput) = GainKernel.ScaleAndSum(dY, gains!.Gain, Rows(y, b), gains.Bias);
+        dM = fromOutput.mul_(gains.PerSum);
+        if (gains.LostRows is { } rows)
+        {
+            Tensor sums = (dY.index_select(1, rows) * Direction(x, b, weight, rows)).sum(dim: 0);
+            dM.index_copy_(0, rows, sums * gains.InverseNorm.index_select(0, rows));
+        }
+
+        return scaled;
+    }
+
+    /// <summary>The output; <see langword="null"/> if somebody has changed it since.</summary>
+    private Tensor? Output()
+    {
+        try
+        {
+            return output!.Unpack();
+        }
+        catch (ExternalException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>W x + s·B·A drop(x), without bias, of all rows of W or of some.</summary>
+    private Tensor Direction(Tensor x, Tensor b, Tensor weight, Tensor? rows)
+    {
+        Tensor w = rows is null ? weight : weight.index_select(0, rows);
+        Tensor up = rows is null ? b : b.index_select(0, rows);
+        Tensor product = As(Rows(x, w).mm(w.t()), b.dtype);
+        return product.addmm_(h!, up.t());
+    }
+
+    /// <summary>The same gradients by plain operations, for second derivatives. n stays a constant.</summary>
+    private void RunDifferentiably(Tensor outputGradient, Span<Tensor?> gradients)
+    {
+        (Tensor savedX, Tensor a, Tensor b, Tensor weight) = Unpack();
+        Tensor x = Rows(savedX, a);
+        Tensor? factors = mask?.Factors(x);
+        Tensor dropped = factors is null ? x : x * factors;
+        Tensor dY = Rows(outputGradient, a);
+        Tensor scaled = hasMagnitude ? dY * (saved[4].Unpack() * gains!.InverseNorm) : dY;
+        Tensor down = scaling * dropped.mm(a.t());
+        Tensor dH = scaling * scaled.mm(b);
+        if (Wants(X))
+        {
+            Tensor update = dH.mm(a);
+            Tensor dX = As(As(scaled, weight.dtype).mm(weight), a.dtype) + (factors is null ? update : update * factors);
+            gradients[X] = Like(dX, savedX);
+        }
+
+        gradients[A] = Wants(A) ? dH.t().mm(dropped) : null;
+        gradients[B] = Wants(B) ? scaled.t().mm(down) : null;
+        if (hasMagnitude && Wants(M))
+        {
+            Tensor direction = As(As(x, weight.dtype).mm(weight.t()), a.dtype) + down.mm(b.t());
+            gradients[M] = (dY * direction).sum(dim: 0) * gains!.InverseNorm;
+        }
+
+        if (Wants(Bias))
+        {
+            gradients[Bias] = As(dY.sum(dim: 0), outputGradient.dtype);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>What DoRA's magnitude makes of outputs, all of it constant while the parameters stay as they are: vectors [out] in the magnitude's dtype.</summary>
+internal sealed class RowGains : IDisposable
+{
+    /// <summary>Below this gain a row of the output has lost digits to its bias, or is zero: what was scaled cannot be had back from it.</summary>
+    private const double Least = 1.0 / 16;
+
+    private RowGains(Tensor gain, Tensor inverseNorm, Tensor perSum, Tensor? bias, Tensor? offset, Tensor? lostRows) =>
+        (Gain, InverseNorm, PerSum, Bias, Offset, LostRows) = (gain, inverseNorm, perSum, bias, offset, lostRows);
+
+    /// <summary>g = m/n; 0 where n is 0.</summary>
+    public Tensor Gain { get; }
+
+    /// <summary>1/n; 0 where n is 0.</summary>
+    public Tensor InverseNorm { get; }
+
+    /// <summary>What the gradient of m is of Σ dY ⊙ (y − b): 1/m, and 0 for <see cref="LostRows"/> and zero rows.</summary>
+    public Tensor PerSum { get; }
+
+    /// <summary>b, if there is a bias.</summary>
+    public Tensor? Bias { get; }
+
+    /// <summary>(1 − g) ⊙ b, if there is a bias: what is added to the scaled output, since the bias is never scaled.</summary>
+    public Tensor? Offset { get; }
+
+    /// <summary>The indices of the rows that cannot be had back from the output, if there are any.</summary>
+    public Tensor? LostRows { get; }
+
+    /// <summary>Computes them.</summary>
+    /// <param name="magnitude">m [out].</param>
+    /// <param name="norm">n [out].</param>
+    /// <param name="bias">b [out], if there is one.</param>
+    public static RowGains Of(Tensor magnitude, Tensor norm, Tensor? bias)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        if (FloatMemory.Serves(magnitude) && FloatMemory.Serves(norm))
+        {
+            return OfFloats(magnitude, norm, bias);
+        }
+
+        Tensor zero = norm.eq(0);
+        Tensor divisor = norm.masked_fill(zero, 1);
+        Tensor gain = (magnitude / divisor).masked_fill_(zero, 0);
+        Tensor inverse = divisor.reciprocal_().masked_fill_(zero, 0);
+        Tensor lost = gain.abs().lt(Least).logical_and_(zero.logical_not());
+        Tensor perSum = (inverse / gain).masked_fill_(lost, 0).masked_fill_(zero, 0);
+        Tensor rows = lost.nonzero().squeeze(1);
+        return Of(gain, inverse, perSum, bias, rows.shape[0] > 0 ? rows : null);
+    }
+
+    /// <summary>The same values by handles of their own.</summary>
+    public RowGains Share() => new(Again(Gain)!, Again(InverseNorm)!, Again(PerSum)!, Again(Bias), Again(Offset), Again(LostRows));
+
+    public void Dispose()
+    {
+        Gain.Dispose();
+        InverseNorm.Dispose();
+        PerSum.Dispose();
+        Bias?.Dispose();
+        Offset?.Dispose();
+        LostRows?.Dispose();
+    }
+
+    private static RowGains Of(Tensor gain, Tensor inverse, Tensor perSum, Tensor? bias, Tensor? lostRows)
+    {
+        Tensor? own = bias?.to(gain.dtype).detach();
+        Tensor? offset = own is null ? null : (1 - gain) * own;
+        return new(Outlive(gain)!, Outlive(inverse)!, Outlive(perSum)!, Outlive(own), Outlive(offset), Outlive(lostRows));
+    }
+
+    /// <summary>The same without a dozen operations on short vectors.</summary>
+    private static unsafe RowGains OfFloats(Tensor magnitude, Tensor norm, Tensor? bias)
+    {
+        (Tensor gain, Tensor inverse, Tensor perSum) = (empty_like(norm), empty_like(norm), empty_like(norm));
+        float* m = FloatMemory.Of(magnitude);
+        float* n = FloatMemory.Of(norm);
+        float* g = FloatMemory.Of(gain);
+        float* f = FloatMemory.Of(inverse);
+        float* p = FloatMemory.Of(perSum);
+        long rows = norm.shape[0];
+        List<long> lost = [];
+        for (long row = 0; row < rows; row++)
+        {
+            bool zero = n[row] == 0;
+            g[row] = zero ? 0 : m[row] / n[row];
+            f[row] = zero ? 0 : 1 / n[row];
+            bool isLost = !zero && Math.Abs(g[row]) < Least;
+            p[row] = zero || isLost ? 0 : f[row] / g[row];
+            if (isLost)
+            {
+                lost.Add(row);
+            }
+        }
+
+        return Of(gain, inverse, perSum, bias, lost.Count > 0 ? tensor(lost) : null);
+    }
+
+    private static Tensor? Outlive(Tensor? tensor) => tensor?.DetachFromDisposeScope();
+
+    private static Tensor? Again(Tensor? tensor) => tensor?.alias().DetachFromDisposeScope();
+}
