@@ -9,7 +9,7 @@ namespace DoraSharp.Benchmarks;
 internal sealed class Comparison(MeasuringOptions options)
 {
     /// <summary>A method's turn in a round: one step, or as many short ones as fit into this time, so that caches are warm for most of them.</summary>
-    private const double TurnMilliseconds = 2;
+    private const double TurnMilliseconds = 10;
 
     /// <summary>Checks that the methods agree, then measures them.</summary>
     /// <exception cref="InvalidOperationException">A method computes something else than this library's layer.</exception>
