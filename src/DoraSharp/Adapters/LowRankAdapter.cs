@@ -105,7 +105,7 @@ public abstract class LowRankAdapter : Adapter
         Parameter stored = weight.Stored;
         Parameter? magnitude = Magnitude;
         Parameter? bias = weight.Bias;
-        bool canSkipFold = Geometry is LinearGeometry && weight is DenseWeight && !stored.requires_grad && Bias is null && x.dtype == stored.dtype && z.numel() > 0;
+        bool canSkipFold = Geometry is LinearGeometry && !stored.requires_grad && Bias is null && x.dtype == weight.DType && z.numel() > 0;
         bool needsSecondProduct = magnitude is not null &&
             ((dropout > 0 && Options.DropoutPlacement == DropoutPlacement.Peft) || (bias is not null && DrownedRows(weight, bias) is not null));
         if (!canSkipFold || needsSecondProduct)
@@ -113,9 +113,8 @@ public abstract class LowRankAdapter : Adapter
             return null;
         }
 
-        using Tensor matrix = weight.Dense();
         (Tensor a, Tensor b) = Factors();
-        return LowRankStep.Apply(new(x, z, matrix, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
+        return LowRankStep.Apply(new(x, z, weight, stored, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
     }
 
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)

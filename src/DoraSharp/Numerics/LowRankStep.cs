@@ -21,6 +21,7 @@ internal sealed class LowRankStep : BackwardPass
     private const int B = 2;
     private const int M = 3;
 
+    private readonly FrozenWeight weight;
     private readonly double scaling;
     private readonly RowGains? gains;
     private readonly DropoutMask? mask;
@@ -32,6 +33,7 @@ internal sealed class LowRankStep : BackwardPass
 
     private LowRankStep(LowRankCall call, Tensor[] inputs)
     {
+        weight = call.Weight;
         scaling = call.Scaling;
         gains = call.Gains;
         mask = call.Mask;
@@ -76,12 +78,12 @@ internal sealed class LowRankStep : BackwardPass
             return;
         }
 
-        (Tensor x, Tensor a, Tensor b, Tensor weight) = Unpack();
+        (Tensor x, Tensor a, Tensor b, Tensor stored) = Unpack();
         Tensor dY = Rows(outputGradient, a).contiguous();
         Tensor scaled = dY;
         if (gains is not null)
         {
-            scaled = Wants(M) ? MagnitudeGradient(dY, x, b, weight, out gradients[M]) : dY * gains.Gain;
+            scaled = Wants(M) ? MagnitudeGradient(dY, x, b, stored, out gradients[M]) : dY * gains.Gain;
         }
 
         if (Wants(B))
@@ -100,7 +102,7 @@ internal sealed class LowRankStep : BackwardPass
 
             if (Wants(X))
             {
-                gradients[X] = Like(InputGradient(scaled, dH, a, weight), x);
+                gradients[X] = Like(InputGradient(scaled, dH, a, stored), x);
             }
         }
 
@@ -162,7 +164,7 @@ internal sealed class LowRankStep : BackwardPass
 
     private void Save(LowRankCall call, GradientNode node, Tensor result)
     {
-        Tensor[] kept = call.Magnitude is { } magnitude ? [call.X, call.A, call.B, call.Weight, magnitude] : [call.X, call.A, call.B, call.Weight];
+        Tensor[] kept = call.Magnitude is { } magnitude ? [call.X, call.A, call.B, call.Stored, magnitude] : [call.X, call.A, call.B, call.Stored];
         saved = Array.ConvertAll(kept, node.Save);
         if (hasMagnitude && Wants(M))
         {
@@ -170,11 +172,11 @@ internal sealed class LowRankStep : BackwardPass
         }
     }
 
-    private (Tensor X, Tensor A, Tensor B, Tensor Weight) Unpack() => (saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack(), saved[3].Unpack());
+    private (Tensor X, Tensor A, Tensor B, Tensor Stored) Unpack() => (saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack(), saved[3].Unpack());
 
-    private Tensor InputGradient(Tensor scaled, Tensor dH, Tensor a, Tensor weight)
+    private Tensor InputGradient(Tensor scaled, Tensor dH, Tensor a, Tensor stored)
     {
-        Tensor dX = As(As(scaled, weight.dtype).mm(weight), a.dtype);
+        Tensor dX = As(weight.BackProduct(As(scaled, weight.DType), stored), a.dtype);
         if (mask is null)
         {
             return dX.addmm_(dH, a);
@@ -185,11 +187,11 @@ internal sealed class LowRankStep : BackwardPass
     }
 
     /// <summary>g ⊙ dY, and the gradient of m on the way.</summary>
-    private Tensor MagnitudeGradient(Tensor dY, Tensor x, Tensor b, Tensor weight, out Tensor? dM)
+    private Tensor MagnitudeGradient(Tensor dY, Tensor x, Tensor b, Tensor stored, out Tensor? dM)
     {
         if (Output() is not { } y)
         {
-            (Tensor fromDirection, Tensor sums) = GainKernel.ScaleAndSum(dY, gains!.Gain, Direction(x, b, weight, null), centre: null);
+            (Tensor fromDirection, Tensor sums) = GainKernel.ScaleAndSum(dY, gains!.Gain, Direction(x, b, stored, null), centre: null);
             dM = sums.mul_(gains.InverseNorm);
             return fromDirection;
         }
@@ -198,7 +200,7 @@ internal sealed class LowRankStep : BackwardPass
         dM = fromOutput.mul_(gains.PerSum);
         if (gains.LostRows is { } rows)
         {
-            Tensor sums = (dY.index_select(1, rows) * Direction(x, b, weight, rows)).sum(dim: 0);
+            Tensor sums = (dY.index_select(1, rows) * Direction(x, b, stored, rows)).sum(dim: 0);
             dM.index_copy_(0, rows, sums * gains.InverseNorm.index_select(0, rows));
         }
 
@@ -219,9 +221,10 @@ internal sealed class LowRankStep : BackwardPass
     }
 
     /// <summary>W x + s·B·A drop(x), without bias, of all rows of W or of some.</summary>
-    private Tensor Direction(Tensor x, Tensor b, Tensor weight, Tensor? rows)
+    private Tensor Direction(Tensor x, Tensor b, Tensor stored, Tensor? rows)
     {
-        Tensor w = rows is null ? weight : weight.index_select(0, rows);
+        Tensor matrix = weight.ToMatrix(stored);
+        Tensor w = rows is null ? matrix : matrix.index_select(0, rows);
         Tensor up = rows is null ? b : b.index_select(0, rows);
         Tensor product = As(Rows(x, w).mm(w.t()), b.dtype);
         return product.addmm_(h!, up.t());
@@ -230,7 +233,8 @@ internal sealed class LowRankStep : BackwardPass
     /// <summary>The same gradients by plain operations, for second derivatives. n stays a constant.</summary>
     private void RunDifferentiably(Tensor outputGradient, Span<Tensor?> gradients)
     {
-        (Tensor savedX, Tensor a, Tensor b, Tensor weight) = Unpack();
+        (Tensor savedX, Tensor a, Tensor b, Tensor stored) = Unpack();
+        Tensor w = weight.ToMatrix(stored);
         Tensor x = Rows(savedX, a);
         Tensor? factors = mask?.Factors(x);
         Tensor dropped = factors is null ? x : x * factors;
@@ -241,7 +245,7 @@ internal sealed class LowRankStep : BackwardPass
         if (Wants(X))
         {
             Tensor update = dH.mm(a);
-            Tensor dX = As(As(scaled, weight.dtype).mm(weight), a.dtype) + (factors is null ? update : update * factors);
+            Tensor dX = As(As(scaled, w.dtype).mm(w), a.dtype) + (factors is null ? update : update * factors);
             gradients[X] = Like(dX, savedX);
         }
 
@@ -249,7 +253,7 @@ internal sealed class LowRankStep : BackwardPass
         gradients[B] = Wants(B) ? scaled.t().mm(down) : null;
         if (hasMagnitude && Wants(M))
         {
-            Tensor direction = As(As(x, weight.dtype).mm(weight.t()), a.dtype) + down.mm(b.t());
+            Tensor direction = As(As(x, w.dtype).mm(w.t()), a.dtype) + down.mm(b.t());
             gradients[M] = (dY * direction).sum(dim: 0) * gains!.InverseNorm;
         }
 

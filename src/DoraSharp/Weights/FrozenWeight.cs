@@ -41,6 +41,15 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>W x, without bias: [..., in] to [..., out], in x's dtype, differentiable in x.</summary>
     public abstract Tensor Product(Tensor x);
 
+    /// <summary>dY W: [tokens, out] to [tokens, in], in W's dtype; differentiable in neither.</summary>
+    /// <param name="outputGradient">dY, in W's dtype.</param>
+    /// <param name="stored">What <see cref="Stored"/> was in the forward pass.</param>
+    public virtual Tensor BackProduct(Tensor outputGradient, Tensor stored)
+    {
+        using Tensor matrix = ToMatrix(stored);
+        return outputGradient.mm(matrix);
+    }
+
     /// <summary><paramref name="count"/> dense rows from <paramref name="first"/> on, [count, in]: to read, for they may be W's own memory.</summary>
     public abstract Tensor Rows(long first, long count, ScalarType dtype);
 
