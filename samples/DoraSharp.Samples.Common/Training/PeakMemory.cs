@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 
-namespace DoraSharp.Samples.Quickstart;
+namespace DoraSharp.Samples;
 
 /// <summary>
 /// Measures by how much the process's resident memory rises at most, looking every few milliseconds. TorchSharp has no

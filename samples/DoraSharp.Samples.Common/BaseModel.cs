@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 using DoraSharp.Transformers;
 using static TorchSharp.torch;
 
-namespace DoraSharp.Samples.Quickstart;
+namespace DoraSharp.Samples;
 
 /// <summary>The pretrained model that all methods start from, in a Hugging Face folder.</summary>
 public sealed class BaseModel
