@@ -7,6 +7,8 @@ namespace DoraSharp;
 /// <summary>What the codes of a number format stand for: 16 or 256 levels within [-1, 1], and how a number finds its code.</summary>
 internal sealed class CodeMap
 {
+    private static readonly List<WeakReference<CodeMap>> Others = [];
+
     private readonly ConcurrentDictionary<(DeviceType, int), Lazy<CodeMapTensors>> copies = new();
 
     /// <summary>Makes a map.</summary>
@@ -52,6 +54,23 @@ internal sealed class CodeMap
 
     /// <summary>The map of a 4-bit format.</summary>
     public static CodeMap Of(QuantizationFormat format) => format == QuantizationFormat.Fp4 ? Fp4 : Nf4;
+
+    /// <summary>The map with these levels: one for all that ask for the same, for as long as one of them keeps it.</summary>
+    public static CodeMap Of(float[] levels)
+    {
+        lock (Others)
+        {
+            Others.RemoveAll(static other => !other.TryGetTarget(out _));
+            CodeMap? known = Others.Select(static other => other.TryGetTarget(out CodeMap? map) ? map : null).FirstOrDefault(map => map?.Levels.SequenceEqual(levels) == true);
+            if (known is null)
+            {
+                known = new(levels);
+                Others.Add(new(known));
+            }
+
+            return known;
+        }
+    }
 
     /// <summary>The map as tensors on a device, made once and kept.</summary>
     public CodeMapTensors On(Device device) =>

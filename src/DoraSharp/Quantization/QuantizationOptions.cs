@@ -27,7 +27,7 @@ public sealed record QuantizationOptions
     public int BlockSize
     {
         get;
-        init => field = value is >= MinBlockSize and <= MaxBlockSize && BitOperations.IsPow2(value)
+        init => field = IsBlockSize(value)
             ? value
             : throw new ArgumentOutOfRangeException(nameof(BlockSize), value, $"BlockSize must be a power of two from {MinBlockSize} to {MaxBlockSize}.");
     }
@@ -41,4 +41,7 @@ public sealed record QuantizationOptions
 
     /// <summary>Whether the format has 4 bits per element.</summary>
     internal bool IsFourBit => Format is QuantizationFormat.Nf4 or QuantizationFormat.Fp4;
+
+    /// <summary>Whether so many elements can share a scale.</summary>
+    internal static bool IsBlockSize(int size) => size is >= MinBlockSize and <= MaxBlockSize && BitOperations.IsPow2(size);
 }
