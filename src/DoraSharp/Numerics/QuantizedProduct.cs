@@ -27,14 +27,22 @@ internal static class QuantizedProduct
         return y;
     }
 
-    /// <summary>dY W: [tokens, out] to [tokens, in].</summary>
+    /// <summary>
+    /// dY W: [tokens, out] to [tokens, in]. As in bitsandbytes W is rounded here to the dtype that it had before it was quantized, where
+    /// that is the coarser one.
+    /// </summary>
     public static Tensor Backward(Tensor outputGradient, QuantizedTensor weight)
     {
-        Tensor dX = empty([outputGradient.shape[0], weight.Shape[1]], outputGradient.dtype, outputGradient.device);
-        ByRowBlocks(weight, outputGradient.dtype, (block, first) =>
-            dX.addmm_(outputGradient.narrow(1, first, block.shape[0]), block, beta: first == 0 ? 0 : 1, alpha: 1));
+        ScalarType type = outputGradient.dtype;
+        Tensor dX = empty([outputGradient.shape[0], weight.Shape[1]], type, outputGradient.device);
+        ByRowBlocks(weight, BackwardType(weight, type), (block, first) =>
+            dX.addmm_(outputGradient.narrow(1, first, block.shape[0]), block.to(type), beta: first == 0 ? 0 : 1, alpha: 1));
         return dX;
     }
+
+    /// <summary>The dtype that W is rounded to in a backward pass that computes in <paramref name="computeType"/>.</summary>
+    public static ScalarType BackwardType(QuantizedTensor weight, ScalarType computeType) =>
+        weight.DType is ScalarType.BFloat16 or ScalarType.Float16 && computeType is ScalarType.Float32 or ScalarType.Float64 ? weight.DType : computeType;
 
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype.</summary>
     public static Tensor Project(QuantizedTensor weight, Tensor a)

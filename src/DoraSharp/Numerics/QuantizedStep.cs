@@ -53,7 +53,7 @@ internal sealed class QuantizedStep : BackwardPass
         if (wantsInput)
         {
             Tensor typed = dY.to(computeType);
-            Tensor dX = is_grad_enabled() ? typed.mm(weight.Dequantize(computeType)) : QuantizedProduct.Backward(typed, weight);
+            Tensor dX = is_grad_enabled() ? typed.mm(weight.Dequantize(QuantizedProduct.BackwardType(weight, computeType)).to(computeType)) : QuantizedProduct.Backward(typed, weight);
             gradients[0] = dX.to(inputType).reshape(inputShape);
         }
 

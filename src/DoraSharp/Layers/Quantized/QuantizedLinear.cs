@@ -9,8 +9,8 @@ namespace DoraSharp;
 /// so that no dense weight is ever kept. bitsandbytes: <c>Linear4bit</c>, <c>Linear8bitLt</c> without outliers.
 /// </summary>
 /// <remarks>
-/// The input is converted to <see cref="QuantizedLayer.ComputeType"/> and the output to the input's dtype, as in bitsandbytes;
-/// its gradient is that of the same decoded weight (bitsandbytes decodes to the original weight's dtype there).
+/// The input is converted to <see cref="QuantizedLayer.ComputeType"/> and the output to the input's dtype, as in bitsandbytes.
+/// As there, a weight that was bfloat16 or float16 is rounded to that dtype again where the input's gradient is computed.
 /// Adapt it by <see cref="LoraLinear"/>, <see cref="DoraLinear"/> or an <see cref="AdapterInjector"/>.
 /// </remarks>
 public sealed class QuantizedLinear : QuantizedLayer
