@@ -5,6 +5,9 @@ namespace DoraSharp;
 /// <summary>How far a stored matrix is from an exact one, gathered block by block.</summary>
 internal sealed class WeightError
 {
+    /// <summary>The scratch that decoded rows may take, in elements.</summary>
+    private const long BlockElements = 1 << 20;
+
     private double squaredError;
     private double squaredNorm;
 
@@ -13,6 +16,26 @@ internal sealed class WeightError
 
     /// <summary>The largest |stored − exact|.</summary>
     public double Max { get; private set; }
+
+    /// <summary>That of a quantized matrix, decoded in float32.</summary>
+    /// <param name="stored">The quantized matrix [out, in].</param>
+    /// <param name="exact">What it stands for.</param>
+    public static WeightError Of(QuantizedTensor stored, Tensor exact)
+    {
+        using var noGrad = no_grad();
+        WeightError error = new();
+        (long outputs, long inputs) = (exact.shape[0], exact.shape[1]);
+        long step = Math.Clamp(BlockElements / inputs, 1, outputs);
+        for (long first = 0; first < outputs; first += step)
+        {
+            using var scope = NewDisposeScope();
+            Tensor rows = empty([Math.Min(step, outputs - first), inputs], ScalarType.Float32, exact.device);
+            stored.DequantizeRows(first, rows.shape[0], rows);
+            error.Add(rows, exact.narrow(0, first, rows.shape[0]));
+        }
+
+        return error;
+    }
 
     /// <summary>Adds a block.</summary>
     /// <param name="stored">What is stored.</param>

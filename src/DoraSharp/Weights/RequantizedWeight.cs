@@ -23,7 +23,7 @@ internal sealed class RequantizedWeight : WeightReplacement
     {
         (this.weight, this.layer) = (weight, layer);
         other = QuantizedParts.WithType(QuantizedTensor.Quantize(matrix, layer.Weight.Options), layer.Weight.DType);
-        Error = ErrorOf(other, matrix);
+        Error = WeightError.Of(other, matrix);
     }
 
     /// <summary>How far the new weight is from the matrix that it was made of.</summary>
@@ -48,22 +48,5 @@ internal sealed class RequantizedWeight : WeightReplacement
         other = layer.Exchange(other);
         isApplied = !isApplied;
         weight.Invalidate();
-    }
-
-    private static WeightError ErrorOf(QuantizedTensor stored, Tensor matrix)
-    {
-        using var noGrad = no_grad();
-        WeightError error = new();
-        long step = Math.Clamp((1 << 20) / matrix.shape[1], 1, matrix.shape[0]);
-        for (long first = 0; first < matrix.shape[0]; first += step)
-        {
-            using var scope = NewDisposeScope();
-            Tensor exact = matrix.narrow(0, first, Math.Min(step, matrix.shape[0] - first));
-            Tensor rows = empty_like(exact, ScalarType.Float32);
-            stored.DequantizeRows(first, exact.shape[0], rows);
-            error.Add(rows, exact);
-        }
-
-        return error;
     }
 }
