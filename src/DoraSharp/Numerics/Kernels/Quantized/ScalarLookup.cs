@@ -1,0 +1,17 @@
+namespace DoraSharp;
+
+/// <summary>One byte at a time.</summary>
+internal readonly unsafe struct ScalarLookup : ILevelLookup
+{
+    public static long Run<T>(byte* codes, long bytes, T* table, T* target)
+        where T : unmanaged
+    {
+        for (long i = 0; i < bytes; i++)
+        {
+            target[2 * i] = table[codes[i] >> 4];
+            target[(2 * i) + 1] = table[codes[i] & 15];
+        }
+
+        return bytes;
+    }
+}

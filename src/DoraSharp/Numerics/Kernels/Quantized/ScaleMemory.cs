@@ -1,0 +1,35 @@
+using System.Numerics;
+
+namespace DoraSharp;
+
+/// <summary>The scales of a tensor's blocks: float32 numbers, or 8-bit codes of them (double quantization).</summary>
+internal readonly unsafe struct ScaleMemory
+{
+    private readonly float* scales;
+    private readonly byte* codes;
+    private readonly float* map;
+    private readonly float offset;
+    private readonly int nestedShift;
+
+    /// <summary>Plain scales.</summary>
+    public ScaleMemory(float* scales) => this.scales = scales;
+
+    /// <summary>Scales that are quantized themselves: scale b is the level of its code times the nested scale of b / block size, plus the offset.</summary>
+    /// <param name="codes">A code for each block.</param>
+    /// <param name="map">What each of the 256 codes stands for.</param>
+    /// <param name="nestedScales">⌈blocks / block size⌉ scales of the scales.</param>
+    /// <param name="offset">What is added to all.</param>
+    /// <param name="nestedBlockSize">How many scales share a scale of their own, a power of two.</param>
+    public ScaleMemory(byte* codes, float* map, float* nestedScales, float offset, int nestedBlockSize)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(BitOperations.IsPow2(nestedBlockSize), true);
+        this.codes = codes;
+        this.map = map;
+        this.offset = offset;
+        scales = nestedScales;
+        nestedShift = BitOperations.Log2((uint)nestedBlockSize);
+    }
+
+    /// <summary>The scale of a block.</summary>
+    public float this[long block] => codes is null ? scales[block] : (map[codes[block]] * scales[block >> nestedShift]) + offset;
+}
