@@ -23,6 +23,16 @@ internal static class RowBlocks
         }
 
         long block = ((((rows + threads - 1) / threads) + multiple - 1) / multiple) * multiple;
-        Parallel.For(0, (rows + block - 1) / block, index => work(index * block, Math.Min(rows, (index + 1) * block)));
+        int blocks = (int)((rows + block - 1) / block);
+        if (LibTorchTeam.Exists)
+        {
+            LibTorchTeam.Run(blocks, (int)threads, RunBlock);
+        }
+        else
+        {
+            Parallel.For(0, blocks, RunBlock);
+        }
+
+        void RunBlock(int index) => work(index * block, Math.Min(rows, (index + 1) * block));
     }
 }
