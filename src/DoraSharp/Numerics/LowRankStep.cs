@@ -100,7 +100,7 @@ internal sealed class LowRankStep : BackwardPass
         if (needsH)
         {
             Tensor? dX = Wants(X) ? As(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a.dtype) : null;
-            gradients[A] = InputSide.Run(Rows(x, a), output.H!, a, dX, Wants(A), mask);
+            gradients[A] = InputSide.Run(Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
             gradients[X] = dX is null ? null : Like(dX, x);
         }
 
@@ -124,7 +124,7 @@ internal sealed class LowRankStep : BackwardPass
     /// <summary>A tensor [..., n] as rows [tokens, n], in the dtype of the adapter.</summary>
     private static Tensor Rows(Tensor tensor, Tensor a)
     {
-        Tensor rows = tensor.dim() == 2 ? tensor : tensor.reshape(-1, tensor.shape[^1]);
+        Tensor rows = tensor.dim() == 2 ? tensor : tensor.reshape(-1, tensor.size(-1));
         return As(rows, a.dtype);
     }
 

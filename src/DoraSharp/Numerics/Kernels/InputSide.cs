@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -10,17 +12,18 @@ internal sealed unsafe class InputSide
     private readonly long inputs;
     private readonly int rank;
     private readonly float* x;
-    private readonly float* dH;
+    private readonly int parts;
+    private readonly float* partsOfH;
     private readonly float* dX;
     private readonly float* dA;
     private readonly Panels? down;
     private readonly MaskedRows? mask;
 
-    private InputSide(Tensor x, Tensor dH, Panels? down, Tensor? dX, Tensor? dA, CountedMask? mask)
+    private InputSide(Tensor x, Tensor partsOfH, Panels? down, Tensor? dX, Tensor? dA, CountedMask? mask)
     {
-        (tokens, inputs, rank) = (x.shape[0], x.shape[1], (int)dH.shape[1]);
+        (tokens, inputs, parts, rank) = (x.size(0), x.size(1), (int)partsOfH.size(0), (int)partsOfH.size(2));
         this.x = FloatMemory.Of(x);
-        this.dH = FloatMemory.Of(dH);
+        this.partsOfH = FloatMemory.Of(partsOfH);
         this.dX = FloatMemory.Of(dX);
         this.dA = FloatMemory.Of(dA);
         this.down = down;
@@ -29,23 +32,23 @@ internal sealed unsafe class InputSide
 
     /// <summary>Computes what is wanted.</summary>
     /// <param name="x">[tokens, in].</param>
-    /// <param name="dH">[tokens, r].</param>
+    /// <param name="partsOfH">What dH is the sum of, [parts, tokens, r].</param>
     /// <param name="a">A [r, in].</param>
     /// <param name="dX">[tokens, in], to which the adapter's part is added; <see langword="null"/> if that is not wanted.</param>
     /// <param name="wantsA">Whether dA is wanted.</param>
     /// <param name="mask">The dropout of x, if it acts.</param>
     /// <returns>dA [r, in].</returns>
-    public static Tensor? Run(Tensor x, Tensor dH, Tensor a, Tensor? dX, bool wantsA, DropoutMask? mask)
+    public static Tensor? Run(Tensor x, Tensor partsOfH, Tensor a, Tensor? dX, bool wantsA, DropoutMask? mask)
     {
-        (long tokens, long inputs, long rank) = (x.shape[0], x.shape[1], a.shape[0]);
-        if (!FastProducts.Serve(inputs, x, dH, a, dX) || mask is GivenMask)
+        (long tokens, long inputs, long rank) = (x.size(0), x.size(1), a.size(0));
+        if (!FastProducts.Serve(inputs, x, partsOfH, a, dX) || mask is GivenMask)
         {
-            return ByOperations(x, dH, a, dX, wantsA, mask);
+            return ByOperations(x, partsOfH.size(0) == 1 ? partsOfH.squeeze(0) : partsOfH.sum(dim: 0), a, dX, wantsA, mask);
         }
 
         Tensor? dA = wantsA ? empty_like(a) : null;
         using Panels? down = dX is null ? null : Panels.Of(FloatMemory.Of(a), rank, inputs);
-        RowBlocks.Run(inputs, tokens * (rank + 4) / 4, Panels.Width, new InputSide(x, dH, down, dX, dA, mask as CountedMask).RunFeatures);
+        RowBlocks.Run(inputs, tokens * (rank + 4) / 4, Panels.Width, new InputSide(x, partsOfH, down, dX, dA, mask as CountedMask).RunFeatures);
         return dA;
     }
 
@@ -63,18 +66,21 @@ internal sealed unsafe class InputSide
         return wantsA ? dH.t().mm(mask?.Apply(x) ?? x) : null;
     }
 
+    [SkipLocalsInit]
     private void RunFeatures(long first, long end)
     {
         int size = TokenBlocks.SizeFor(tokens);
         float* tile = stackalloc float[TokenBlocks.Most * TokenBlocks.TileWidth];
         byte* kept = stackalloc byte[TokenBlocks.Most * TokenBlocks.TileWidth / DropoutBits.Step];
+        using FloatBuffer dH = new((long)size * rank);
         using Panels factors = new(size, rank);
         using Panels sums = new(end - first, rank);
         sums.Clear();
         for (long token = 0; token < tokens; token += size)
         {
             int count = (int)Math.Min(size, tokens - token);
-            factors.Fill(dH + (token * rank), count);
+            SumParts(token, count, dH.Start);
+            factors.Fill(dH.Start, count);
             for (long column = first; column < end; column += TokenBlocks.TileWidth)
             {
                 int width = (int)Math.Min(TokenBlocks.TileWidth, end - column);
@@ -86,7 +92,7 @@ internal sealed unsafe class InputSide
 
                 if (dX is not null)
                 {
-                    Spread(kept, token, count, column, width);
+                    Spread(dH.Start, kept, token, count, column, width);
                 }
             }
         }
@@ -94,6 +100,28 @@ internal sealed unsafe class InputSide
         if (dA is not null)
         {
             sums.CopyTransposedTo(dA + first, (nint)inputs);
+        }
+    }
+
+    /// <summary>dH of some tokens.</summary>
+    private void SumParts(long token, int count, float* sum)
+    {
+        int length = count * rank;
+        float* first = partsOfH + (token * rank);
+        new ReadOnlySpan<float>(first, length).CopyTo(new(sum, length));
+        for (int part = 1; part < parts; part++)
+        {
+            float* source = first + (part * tokens * rank);
+            int i = 0;
+            for (; i <= length - 8; i += 8)
+            {
+                (Vector256.Load(sum + i) + Vector256.Load(source + i)).Store(sum + i);
+            }
+
+            for (; i < length; i++)
+            {
+                sum[i] += source[i];
+            }
         }
     }
 
@@ -113,18 +141,17 @@ internal sealed unsafe class InputSide
     }
 
     /// <summary>Adds the adapter's part to a tile of dX.</summary>
-    private void Spread(byte* kept, long token, int count, long column, int width)
+    private void Spread(float* dH, byte* kept, long token, int count, long column, int width)
     {
-        float* factors = dH + (token * rank);
         float* target = dX + (token * inputs);
         if (mask is null)
         {
-            TileProducts.Expand(factors, count, down!, column, column + width, new AddingSink(target, (nint)inputs));
+            TileProducts.Expand(dH, count, down!, column, column + width, new AddingSink(target, (nint)inputs));
         }
         else
         {
             const int KeptStride = TokenBlocks.TileWidth / DropoutBits.Step;
-            TileProducts.Expand(factors, count, down!, column, column + width, new DroppingSink(target, (nint)inputs, kept - (column / DropoutBits.Step), KeptStride, mask.Factor));
+            TileProducts.Expand(dH, count, down!, column, column + width, new DroppingSink(target, (nint)inputs, kept - (column / DropoutBits.Step), KeptStride, mask.Factor));
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -15,15 +16,15 @@ internal static unsafe class LowRankForward
     /// <param name="mask">The dropout of x, if it acts.</param>
     public static Tensor Run(Tensor x, Tensor y, Tensor a, Tensor b, double scaling, RowGains? gains, DropoutMask? mask)
     {
-        if (!FastProducts.Serve(x.shape[1], x, a) || !FastProducts.Serve(y.shape[1], y, b, gains?.Gain, gains?.Offset) || mask is GivenMask)
+        if (!FastProducts.Serve(x.size(1), x, a) || !FastProducts.Serve(y.size(1), y, b, gains?.Gain, gains?.Offset) || mask is GivenMask)
         {
             return ByOperations(x, y, a, b, scaling, gains, mask);
         }
 
-        long tokens = x.shape[0];
-        Tensor h = empty(tokens, a.shape[0], dtype: ScalarType.Float32);
-        using Panels down = Panels.OfTransposed(FloatMemory.Of(a), x.shape[1], a.shape[0]);
-        using Panels up = Panels.OfTransposed(FloatMemory.Of(b), a.shape[0], y.shape[1]);
+        long tokens = x.size(0);
+        Tensor h = empty(tokens, a.size(0), dtype: ScalarType.Float32, device: CPU);
+        using Panels down = Panels.OfTransposed(FloatMemory.Of(a), x.size(1), a.size(0));
+        using Panels up = Panels.OfTransposed(FloatMemory.Of(b), a.size(0), y.size(1));
         Call call = new(
             FloatMemory.Of(x),
             FloatMemory.Of(y),
@@ -33,8 +34,8 @@ internal static unsafe class LowRankForward
             (float)scaling,
             FloatMemory.Of(gains?.Gain),
             FloatMemory.Of(gains?.Offset),
-            mask is CountedMask counted ? new MaskedRows(counted, x.shape[1]) : null);
-        RowBlocks.Run(tokens, a.shape[0] * (x.shape[1] + y.shape[1]) / 8, PanelKernel.Rows, call.RunTokens);
+            mask is CountedMask counted ? new MaskedRows(counted, x.size(1)) : null);
+        RowBlocks.Run(tokens, a.size(0) * (x.size(1) + y.size(1)) / 8, PanelKernel.Rows, call.RunTokens);
         return h;
     }
 
@@ -76,6 +77,7 @@ internal static unsafe class LowRankForward
             }
         }
 
+        [SkipLocalsInit]
         private void GoDown(long token, int count, Panels sums)
         {
             sums.Clear();

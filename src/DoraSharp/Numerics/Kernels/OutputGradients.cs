@@ -6,5 +6,5 @@ namespace DoraSharp;
 /// <param name="Scaled">g ⊙ dY [tokens, out].</param>
 /// <param name="Sums">Σ dY ⊙ (y − b), [out].</param>
 /// <param name="B">dB [out, r].</param>
-/// <param name="H">dH [tokens, r].</param>
-internal readonly record struct OutputGradients(Tensor? Scaled, Tensor? Sums, Tensor? B, Tensor? H);
+/// <param name="PartsOfH">What dH is the sum of, [parts, tokens, r].</param>
+internal readonly record struct OutputGradients(Tensor? Scaled, Tensor? Sums, Tensor? B, Tensor? PartsOfH);

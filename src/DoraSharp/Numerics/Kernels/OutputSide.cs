@@ -1,10 +1,11 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
 
 /// <summary>What the output's gradient dY gives, in one pass over it: g ⊙ dY, Σ dY ⊙ (y − b), dB = (g ⊙ dY)ᵀ h and dH = s·(g ⊙ dY) B.</summary>
-/// <remarks>A thread takes some of the features, for all tokens: then every sum over tokens is its own, and only dH is added up afterwards.</remarks>
+/// <remarks>A thread takes some of the features, for all tokens: then every sum over tokens is its own, and only dH comes in parts.</remarks>
 internal sealed unsafe class OutputSide
 {
     private readonly long tokens;
@@ -24,7 +25,7 @@ internal sealed unsafe class OutputSide
 
     private OutputSide(Tensor gradient, double scaling, Tensor? h, Tensor? gain, Tensor? y, Tensor? centre, Panels? up, int rank, OutputGradients results, Tensor? partialDh)
     {
-        (tokens, outputs, this.rank, this.scaling, this.up) = (gradient.shape[0], gradient.shape[1], rank, (float)scaling, up);
+        (tokens, outputs, this.rank, this.scaling, this.up) = (gradient.size(0), gradient.size(1), rank, (float)scaling, up);
         this.gradient = FloatMemory.Of(gradient);
         this.gain = FloatMemory.Of(gain);
         this.y = FloatMemory.Of(y);
@@ -47,31 +48,32 @@ internal sealed unsafe class OutputSide
     /// <param name="wantsDh">Whether dH is wanted.</param>
     public static OutputGradients Run(Tensor gradient, Tensor b, double scaling, Tensor? h, Tensor? gain, Tensor? y, Tensor? centre, bool wantsDh)
     {
-        (long tokens, long outputs, int rank) = (gradient.shape[0], gradient.shape[1], (int)b.shape[1]);
+        (long tokens, long outputs, int rank) = (gradient.size(0), gradient.size(1), (int)b.size(1));
         if (!FastProducts.Serve(outputs, gradient, b, h, gain, y, centre))
         {
             return ByOperations(gradient, b, scaling, h, gain, y, centre, wantsDh);
         }
 
         RowBlocks shares = new(outputs, tokens * (rank + 4) / 4, Panels.Width);
-        Tensor? partial = wantsDh ? empty(shares.Shares, tokens, rank, dtype: ScalarType.Float32) : null;
+        Tensor? partial = wantsDh ? empty(shares.Shares, tokens, rank, dtype: ScalarType.Float32, device: CPU) : null;
         using Panels? up = wantsDh ? Panels.Of(FloatMemory.Of(b), outputs, rank) : null;
         OutputGradients results = new(
             gain is null ? null : empty_like(gradient),
-            y is null ? null : empty(outputs, dtype: ScalarType.Float32),
-            h is null ? null : empty(outputs, rank, dtype: ScalarType.Float32),
+            y is null ? null : empty(outputs, dtype: ScalarType.Float32, device: CPU),
+            h is null ? null : empty(outputs, rank, dtype: ScalarType.Float32, device: CPU),
             null);
         shares.Run(new OutputSide(gradient, scaling, h, gain, y, centre, up, rank, results, partial).RunFeatures);
-        return results with { H = shares.Shares == 1 ? partial?[0] : partial?.sum(dim: 0) };
+        return results with { PartsOfH = partial };
     }
 
     private static OutputGradients ByOperations(Tensor gradient, Tensor b, double scaling, Tensor? h, Tensor? gain, Tensor? y, Tensor? centre, bool wantsDh)
     {
         (Tensor? scaled, Tensor? sums) = gain is null ? (null, null) : y is null ? (gradient * gain, null) : GainKernel.ScaleAndSum(gradient, gain, y, centre);
         Tensor source = scaled ?? gradient;
-        return new(scaled, sums, h?.t().mm(source).t(), wantsDh ? source.mm(b).mul_(scaling) : null);
+        return new(scaled, sums, h?.t().mm(source).t(), wantsDh ? source.mm(b).mul_(scaling).unsqueeze_(0) : null);
     }
 
+    [SkipLocalsInit]
     private void RunFeatures(int share, long first, long end)
     {
         int size = TokenBlocks.SizeFor(tokens);

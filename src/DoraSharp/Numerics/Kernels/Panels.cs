@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -10,21 +9,19 @@ internal sealed unsafe class Panels : IDisposable
     /// <summary>The columns of a panel: two vectors.</summary>
     public const int Width = 16;
 
-    private const int Alignment = 64;
     private const int Square = 8;
-    private float* memory;
+    private readonly FloatBuffer memory;
 
-    /// <summary>Panels of zeros.</summary>
+    /// <summary>Panels with anything in them, but for the zeros after the last column.</summary>
     public Panels(long rows, long columns)
     {
         Rows = rows;
         Columns = columns;
         Count = (int)((columns + Width - 1) / Width);
-        nuint bytes = (nuint)(Math.Max(Count * rows * Width, 1) * sizeof(float));
-        memory = (float*)NativeMemory.AlignedAlloc(bytes, Alignment);
+        memory = new(Count * rows * Width);
         if (columns % Width != 0)
         {
-            NativeMemory.Clear(memory, bytes);
+            memory.Clear();
         }
     }
 
@@ -56,13 +53,13 @@ internal sealed unsafe class Panels : IDisposable
     }
 
     /// <summary>A row of a panel.</summary>
-    public float* At(int panel, long row) => memory + (((panel * Rows) + row) * Width);
+    public float* At(int panel, long row) => memory.Start + (((panel * Rows) + row) * Width);
 
     /// <summary>The number of the matrix's columns in a panel.</summary>
     public int WidthOf(int panel) => (int)Math.Min(Width, Columns - (panel * Width));
 
     /// <summary>Writes zeros.</summary>
-    public void Clear() => NativeMemory.Clear(memory, (nuint)(Count * Rows * Width * sizeof(float)));
+    public void Clear() => memory.Clear();
 
     /// <summary>Takes the first rows from a matrix [rows, columns].</summary>
     public void Fill(float* matrix, long rows)
@@ -113,11 +110,7 @@ internal sealed unsafe class Panels : IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        NativeMemory.AlignedFree(memory);
-        memory = null;
-    }
+    public void Dispose() => memory.Dispose();
 
     /// <summary>Writes a matrix [rows, columns] transposed.</summary>
     public static void Transpose(float* source, nint sourceStride, long rows, long columns, float* target, nint targetStride)
