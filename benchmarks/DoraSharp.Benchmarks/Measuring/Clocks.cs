@@ -11,13 +11,16 @@ internal static partial class Clocks
     private const int ThreadCpuTimeOnLinux = 3;
 
     /// <summary>The time on the wall when the device is done with what it was given.</summary>
-    public static Func<double> WallOf(Device device) => device.type == DeviceType.CUDA
-        ? () =>
+    public static Func<double> WallOf(Device device)
+    {
+        return device.type == DeviceType.CUDA ? WallOfCuda : Wall;
+
+        double WallOfCuda()
         {
             cuda.synchronize(device);
             return Wall();
         }
-        : Wall;
+    }
 
     /// <summary>The time on the wall.</summary>
     public static double Wall() => Stopwatch.GetTimestamp() * 1e3 / Stopwatch.Frequency;

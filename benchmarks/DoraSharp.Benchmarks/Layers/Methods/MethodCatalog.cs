@@ -17,9 +17,9 @@ internal static class MethodCatalog
         new(Lora, LibraryLayer.Lora, ArithmeticLimit.Lora),
         new(Dora, LibraryLayer.Dora, ArithmeticLimit.Dora),
         new(Merged, problem => new MergedLayer(problem), ArithmeticLimit.Frozen),
-        new(PeftDora, problem => new PeftDora(problem), ArithmeticLimit.Dora),
-        new(DenseUpdate, problem => new DenseDora(problem), ArithmeticLimit.Dora),
-        new(Factored, problem => new FactoredDora(problem), ArithmeticLimit.Dora),
+        new(PeftDora, problem => new PeerLayer(problem, (frozen, values) => new PeftAdapter(frozen, values)), ArithmeticLimit.Dora),
+        new(DenseUpdate, problem => new PeerLayer(problem, (frozen, values) => new DenseUpdateAdapter(frozen, values)), ArithmeticLimit.Dora),
+        new(Factored, problem => new PeerLayer(problem, (frozen, values) => new FactoredAdapter(frozen, values)), ArithmeticLimit.Dora),
     ];
 
     public static MethodDefinition Named(string name) => All.First(method => method.Name == name);

@@ -54,6 +54,9 @@ internal sealed class Problem : IDisposable
     /// <summary>s = α/r; what the options below amount to.</summary>
     public double Scaling => Options.Scaling;
 
+    /// <summary>The parameters' values for a peer.</summary>
+    public AdapterValues Values => new(A, B, Magnitude, Scaling, Scenario.Dropout);
+
     /// <summary>The library's options for this problem.</summary>
     public LoraOptions Options => new() { Rank = Scenario.Shape.Rank, Alpha = 2 * Scenario.Shape.Rank, Dropout = Scenario.Dropout };
 

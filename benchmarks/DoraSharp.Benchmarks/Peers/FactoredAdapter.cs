@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
@@ -6,7 +7,7 @@ namespace DoraSharp.Benchmarks;
 /// The factored norm of arXiv 2603.22276, nothing kept between steps:
 /// n² = ‖W‖² + 2s·rowsum(B ⊙ W Aᵀ) + s²·rowsum(B (A Aᵀ) ⊙ B), in float32.
 /// </summary>
-internal sealed class FactoredDora(Problem problem) : PeerDora(problem)
+internal sealed class FactoredAdapter(Linear frozen, AdapterValues values) : PeerAdapter(frozen, values)
 {
     protected override Tensor Norm()
     {

@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
@@ -6,10 +7,8 @@ namespace DoraSharp.Benchmarks;
 /// Hugging Face PEFT's algorithm: the dense update comes from sending an identity [in, in] through A and B, and in training with
 /// dropout the scaled part needs a second product with W, of the dropped input.
 /// </summary>
-internal sealed class PeftDora(Problem problem) : PeerDora(problem)
+internal sealed class PeftAdapter(Linear frozen, AdapterValues values) : PeerAdapter(frozen, values)
 {
-    private readonly bool productOfDropped = problem.Scenario is { HasBackward: true, Dropout: > 0 };
-
     protected override Tensor Norm()
     {
         using var scope = NewDisposeScope();
@@ -19,5 +18,5 @@ internal sealed class PeftDora(Problem problem) : PeerDora(problem)
     }
 
     protected override Tensor ScaledProduct(Tensor z, Tensor dropped) =>
-        productOfDropped ? nn.functional.linear(dropped, Weight.to(dropped.dtype)) : z;
+        IsTraining && Dropout > 0 ? nn.functional.linear(dropped, Weight.to(dropped.dtype)) : z;
 }

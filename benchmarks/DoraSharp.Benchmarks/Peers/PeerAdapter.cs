@@ -4,27 +4,32 @@ using static TorchSharp.torch;
 namespace DoraSharp.Benchmarks;
 
 /// <summary>
-/// DoRA as other libraries compose it of plain operations:
-/// y = z + (g − 1) ⊙ z + g ⊙ s·B·A drop(x), z = W x, g = m/‖W + s·B·A‖ with the norm computed in every forward pass.
+/// DoRA as other libraries compose it of plain operations over a frozen layer's output z = W x:
+/// y = z + (g − 1) ⊙ z + g ⊙ s·B·A drop(x), g = m/‖W + s·B·A‖ with the norm computed in every forward pass.
 /// A derived type says how it gets the norm. As in PEFT, adapters and norms are float32 over a half-precision weight.
 /// </summary>
-internal abstract class PeerDora : Method
+internal abstract class PeerAdapter : IDisposable
 {
-    private readonly Linear baseLayer;
-    private readonly double dropout;
-    private bool training = true;
-
-    protected PeerDora(Problem problem)
+    /// <param name="frozen">The frozen layer, without bias; it stays the caller's.</param>
+    /// <param name="values">What is copied into parameters of the adapter's own.</param>
+    protected PeerAdapter(Linear frozen, AdapterValues values)
     {
-        baseLayer = problem.NewBase();
-        dropout = problem.Scenario.Dropout;
-        Scaling = problem.Scaling;
-        A = new(problem.A.clone());
-        B = new(problem.B.clone());
-        Magnitude = new(problem.Magnitude.clone());
+        Weight = frozen.weight!;
+        Scaling = values.Scaling;
+        Dropout = values.Dropout;
+        A = new(values.A.clone());
+        B = new(values.B.clone());
+        Magnitude = new(values.Magnitude.clone());
     }
 
-    public override IReadOnlyList<Parameter> Trained => [A, B, Magnitude];
+    /// <summary>A, B, m.</summary>
+    public IReadOnlyList<Parameter> Trained => [A, B, Magnitude];
+
+    /// <summary>The probability of dropout in training.</summary>
+    public double Dropout { get; }
+
+    /// <summary>Whether dropout acts.</summary>
+    public bool IsTraining { get; set; } = true;
 
     protected Parameter A { get; }
 
@@ -35,24 +40,21 @@ internal abstract class PeerDora : Method
     protected double Scaling { get; }
 
     /// <summary>W [out, in] in its own dtype.</summary>
-    protected Tensor Weight => baseLayer.weight!;
+    protected Tensor Weight { get; }
 
-    public override void Train(bool training) => this.training = training;
-
-    public override Tensor Forward(Tensor x)
+    /// <summary>y [..., out] for z = W x and x [..., in].</summary>
+    public Tensor Adapt(Tensor z, Tensor x)
     {
         using var scope = NewDisposeScope();
-        Tensor z = baseLayer.call(x);
-        Tensor input = nn.functional.dropout(x.to(A.dtype), dropout, training && dropout > 0);
+        Tensor input = nn.functional.dropout(x.to(A.dtype), Dropout, IsTraining && Dropout > 0);
         Tensor gain = (Magnitude / Norm().detach()).unsqueeze(0);
         Tensor update = nn.functional.linear(nn.functional.linear(input, A), B);
         Tensor difference = ((gain - 1) * ScaledProduct(z, input)) + (gain * update * Scaling);
         return (z + difference).to(x.dtype).MoveToOuterDisposeScope();
     }
 
-    public override void Dispose()
+    public void Dispose()
     {
-        baseLayer.Dispose();
         A.Dispose();
         B.Dispose();
         Magnitude.Dispose();

@@ -1,9 +1,10 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 
 /// <summary>The dense norm without the detour over an identity: V = W + s·(B·A), as in torchtune.</summary>
-internal sealed class DenseDora(Problem problem) : PeerDora(problem)
+internal sealed class DenseUpdateAdapter(Linear frozen, AdapterValues values) : PeerAdapter(frozen, values)
 {
     protected override Tensor Norm()
     {
