@@ -9,5 +9,7 @@ internal static class SuiteCatalog
     public static IReadOnlyList<Suite> All { get; } =
     [
         new LayerSuite(),
+        new ModelSuite(),
+        new MicroSuite(),
     ];
 }
