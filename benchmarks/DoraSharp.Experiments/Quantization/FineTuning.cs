@@ -6,7 +6,7 @@ namespace DoraSharp.Experiments.Quantization;
 /// <param name="Name">Its name.</param>
 /// <param name="Adapter">The adapter to inject; null trains the model's own weights.</param>
 /// <param name="Quantization">How the base is quantized first; null leaves it dense.</param>
-internal sealed record FineTuning(string Name, LoraOptions? Adapter, QuantizationOptions? Quantization)
+internal sealed record FineTuning(string Name, LoraOptions? Adapter, ModelQuantizationOptions? Quantization)
 {
     /// <summary>Full fine-tuning moves every weight directly and takes a lower rate.</summary>
     private const double RateOfFull = 1.0 / 3;
@@ -16,7 +16,7 @@ internal sealed record FineTuning(string Name, LoraOptions? Adapter, Quantizatio
     {
         LoraOptions lora = new() { Rank = rank, Alpha = 2 * rank, TargetModules = TargetModules.AllLinear };
         LoraOptions dora = lora with { UseDora = true };
-        QuantizationOptions nf4 = new();
+        ModelQuantizationOptions nf4 = new();
         return [new("full", null, null), new("LoRA", lora, null), new("DoRA", dora, null), new("QLoRA", lora, nf4), new("QDoRA", dora, nf4)];
     }
 

@@ -36,7 +36,8 @@ internal sealed class QuantizationExperiment : IDisposable
     }
 
     /// <summary>Runs everything and prints the tables.</summary>
-    public static void Run(QuantizationExperimentOptions options, IAnsiConsole console)
+    /// <returns>The process's exit code.</returns>
+    public static int Run(QuantizationExperimentOptions options, IAnsiConsole console)
     {
         using QuantizationExperiment experiment = new(options);
         console.Write(ResultTables.Storages(experiment.Storages()));
@@ -55,6 +56,8 @@ internal sealed class QuantizationExperiment : IDisposable
         {
             File.WriteAllBytes(file, JsonSerializer.SerializeToUtf8Bytes(runs, Format));
         }
+
+        return 0;
     }
 
     public void Dispose() => heldOut.Dispose();
@@ -77,8 +80,23 @@ internal sealed class QuantizationExperiment : IDisposable
     private StorageResult Storage(string name, QuantizationOptions? quantization)
     {
         using LlamaForCausalLM model = baseModel.LoadWeights();
-        QuantizationReport? report = quantization is null ? null : model.Quantize(quantization);
-        return new(name, report?.BitsPerParameter ?? 32, report?.RelativeError ?? 0, heldOut.Loss(model));
+        if (quantization is null)
+        {
+            return new(name, 32, 0, heldOut.Loss(model));
+        }
+
+        Dictionary<string, double> norms = SquaredNorms(model);
+        QuantizationReport report = model.Quantize(new() { Quantization = quantization });
+        double error = report.Sites.Sum(site => site.RelativeError * site.RelativeError * norms[site.Path]) / report.Sites.Sum(site => norms[site.Path]);
+        return new(name, report.BitsPerParameter, Math.Sqrt(error), heldOut.Loss(model));
+    }
+
+    private static Dictionary<string, double> SquaredNorms(LlamaForCausalLM model)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        return model.named_modules().Where(static child => child.module is Linear).ToDictionary(
+            static child => child.name, static child => ((Linear)child.module).weight.to(ScalarType.Float64).square().sum().item<double>());
     }
 
     private FineTuningRun Train(FineTuning method, double rate, int seed)
