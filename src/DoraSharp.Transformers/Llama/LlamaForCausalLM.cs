@@ -64,7 +64,7 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
         }
 
         LlamaConfig config = LlamaConfig.Load(folder);
-        using Checkpoint checkpoint = Checkpoint.Open(folder);
+        using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
         LlamaLoadPlan plan = LlamaLoadPlan.Create(config, checkpoint);
         var model = new LlamaForCausalLM(plan.Config, device, dtype ?? plan.DType, initialize: false);
         try

@@ -20,7 +20,7 @@ internal sealed class LlamaLoadPlan
     /// <summary>The checkpoint's tensor of each parameter.</summary>
     public IReadOnlyDictionary<string, string> Sources { get; }
 
-    public static LlamaLoadPlan Create(LlamaConfig config, Checkpoint checkpoint)
+    public static LlamaLoadPlan Create(LlamaConfig config, SafetensorsCheckpoint checkpoint)
     {
         // Old folders store the rotary frequencies, which follow from the configuration.
         HashSet<string> unused = [.. checkpoint.Names.Where(name => !name.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal))];
@@ -75,7 +75,7 @@ internal sealed class LlamaLoadPlan
     private static IEnumerable<string> Fault(string kind, List<string> names)
         => names.Count == 0 ? [] : [$"{kind}: {string.Join(", ", names.Take(Shown))}{(names.Count > Shown ? ", …" : "")}"];
 
-    private static bool AreEqual(Checkpoint checkpoint, string left, string right)
+    private static bool AreEqual(SafetensorsCheckpoint checkpoint, string left, string right)
     {
         if (checkpoint[left].DType != checkpoint[right].DType || !checkpoint[left].Shape.SequenceEqual(checkpoint[right].Shape))
         {
@@ -86,7 +86,7 @@ internal sealed class LlamaLoadPlan
         return one.Equals(other);
     }
 
-    private static ScalarType Widest(Checkpoint checkpoint, IEnumerable<string> tensors)
+    private static ScalarType Widest(SafetensorsCheckpoint checkpoint, IEnumerable<string> tensors)
     {
         ScalarType? widest = null;
         foreach (string name in tensors)

@@ -13,7 +13,7 @@ public sealed class AdapterStack : nn.Module
     private readonly Dictionary<string, BaseAdjustment> adjustments = new(StringComparer.Ordinal);
     private readonly FrozenWeight weight;
     private string[] active = [];
-    private OriginalWeight? original;
+    private WeightReplacement? merged;
 
     internal AdapterStack(FrozenWeight weight, Geometry geometry)
         : base(nameof(AdapterStack))
@@ -33,18 +33,21 @@ public sealed class AdapterStack : nn.Module
     public bool Enabled { get; internal set; } = true;
 
     /// <summary>True while the active adapters are folded into the base weight.</summary>
-    public bool IsMerged => original is not null;
+    public bool IsMerged => merged is not null;
 
     /// <summary>The kind of layer.</summary>
     public LayerKind Kind => Geometry.Kind;
 
     internal FrozenWeight Weight => weight;
 
+    /// <summary>How exactly the base layer holds the merged weight; <see langword="null"/> while nothing is merged.</summary>
+    internal MergedLayer? MergedAs { get; private set; }
+
     /// <summary>The base weight as it is when nothing is merged, in the layer's own layout.</summary>
-    internal Tensor BaseWeight => original?.Bits ?? weight.Stored;
+    internal Tensor BaseWeight => merged?.Original ?? weight.Stored;
 
     /// <summary>The bias as it is when nothing is merged.</summary>
-    internal Tensor? BaseBias => original?.BiasBits ?? weight.Bias;
+    internal Tensor? BaseBias => merged?.OriginalBias ?? weight.Bias;
 
     internal Geometry Geometry { get; }
 
@@ -155,37 +158,51 @@ public sealed class AdapterStack : nn.Module
 
     /// <summary>The effective weight of the active adapters as a matrix [out, in], in the base weight's dtype, rounded once. A new tensor.</summary>
     /// <remarks>Computed in float64 by blocks of rows. No gradient. An embedding's matrix is [dimension, rows], a convolution's [out, in/groups·kernel].</remarks>
-    public Tensor EffectiveWeight()
+    public Tensor EffectiveWeight() => EffectiveWeight(weight.DType, rounding: null);
+
+    /// <summary>The same in another dtype.</summary>
+    /// <param name="dtype">The dtype.</param>
+    /// <param name="rounding">Gathers the error of the one rounding, if it is given.</param>
+    internal Tensor EffectiveWeight(ScalarType dtype, WeightError? rounding)
     {
         if (active.Length == 0)
         {
             using var noGrad = no_grad();
             using Tensor dense = weight.Dense();
-            return dense.clone();
+            return dense.to(dtype, copy: true);
         }
 
-        ScalarType dtype = weight.DType;
         return weight.ByRowBlocks(ScalarType.Float64, (rows, first) =>
-            active.Aggregate(rows, (v, name) => adapters[name].FoldRows(v, first, weight)).to(dtype));
+        {
+            Tensor exact = active.Aggregate(rows, (v, name) => adapters[name].FoldRows(v, first, weight));
+            Tensor rounded = exact.to(dtype);
+            rounding?.Add(rounded, exact);
+            return rounded;
+        });
     }
 
     /// <summary>Folds the active adapters into the base weight. <see cref="Unmerge"/> brings its bits back.</summary>
     /// <param name="safe">Refuse a result that is not finite.</param>
+    /// <param name="requantize">
+    /// Quantize the merged weight again where the base is quantized: small, but for an error of several percent of the weight.
+    /// By default such a layer becomes dense for as long as it is merged.
+    /// </param>
+    /// <returns>How exactly the layer holds the merged weight.</returns>
     /// <exception cref="InvalidOperationException">
     /// The stack is merged already, the update has not the weight's shape, or the result is not finite; then nothing was changed.
     /// </exception>
-    public void Merge(bool safe = true) => MergePlan.Run([new("this layer", this)], safe);
+    public MergedLayer Merge(bool safe = true, bool requantize = false) => MergePlan.Run([new("this layer", this)], safe, requantize).Layers[0];
 
-    /// <summary>Restores the base weight bit for bit, from the copy that <see cref="Merge"/> kept.</summary>
+    /// <summary>Restores the base weight bit for bit, from what <see cref="Merge"/> kept.</summary>
     /// <exception cref="InvalidOperationException">The stack is not merged.</exception>
     public void Unmerge()
     {
-        if (original is null)
+        if (merged is null)
         {
             throw new InvalidOperationException("The adapters are not merged.");
         }
 
-        original.RestoreInto(weight);
+        merged.Revert();
         ForgetOriginal();
     }
 
@@ -379,24 +396,18 @@ public sealed class AdapterStack : nn.Module
         return ActiveAdapters().Aggregate((Tensor)bias.to(ScalarType.Float64), static (sum, adapter) => Sum(sum, adapter.Bias)!).to(bias.dtype);
     }
 
-    /// <summary>Puts a merged weight in place of the base weight; the stack takes over the copy of the original.</summary>
-    internal void ReplaceWeight(Tensor merged, Tensor? mergedBias, OriginalWeight keep)
+    /// <summary>Puts a merged weight in place of the base weight; the stack takes over the way back.</summary>
+    internal void Put(WeightReplacement replacement, MergedLayer report)
     {
-        weight.Overwrite(merged);
-        if (mergedBias is not null)
-        {
-            using var noGrad = no_grad();
-            weight.Bias!.copy_(mergedBias);
-        }
-
-        original = keep;
+        replacement.Apply();
+        (merged, MergedAs) = (replacement, report);
     }
 
     /// <summary>Makes a merge final: the way back is given up.</summary>
     internal void ForgetOriginal()
     {
-        original?.Dispose();
-        original = null;
+        merged?.Dispose();
+        (merged, MergedAs) = (null, null);
     }
 
     /// <summary>Makes the base weight that initializations left final, as a merge does.</summary>

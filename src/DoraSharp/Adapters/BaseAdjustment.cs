@@ -2,20 +2,28 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>What an adapter's initialization took out of the base weight, and the weight from before.</summary>
-/// <param name="Original">The base weight from before.</param>
+/// <summary>What an adapter's initialization took out of the base weight, and the way back to the weight from before.</summary>
+/// <param name="Base">The new base weight, which has taken the place of the old one.</param>
 /// <param name="A">A as it was then.</param>
 /// <param name="B">B as it was then.</param>
-internal sealed record BaseAdjustment(OriginalWeight Original, Tensor A, Tensor B) : IDisposable
+internal sealed record BaseAdjustment(WeightReplacement Base, Tensor A, Tensor B) : IDisposable
 {
     /// <summary>Puts the new base weight in place of the old one and keeps the way back.</summary>
     public static BaseAdjustment Make(FrozenWeight weight, InitialFactors factors)
     {
         using var noGrad = no_grad();
-        BaseAdjustment adjustment = new(new(weight), factors.A.clone().DetachFromDisposeScope(), factors.B.clone().DetachFromDisposeScope());
-        using Tensor stored = weight.FromMatrix(factors.Residual!);
-        weight.Overwrite(stored);
-        return adjustment;
+        BaseAdjustment adjustment = new(
+            weight.Replace(factors.Residual!, bias: null, requantize: true), factors.A.clone().DetachFromDisposeScope(), factors.B.clone().DetachFromDisposeScope());
+        try
+        {
+            adjustment.Base.Apply();
+            return adjustment;
+        }
+        catch
+        {
+            adjustment.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Restores the base weight, unless it is gone with its model.</summary>
@@ -23,13 +31,13 @@ internal sealed record BaseAdjustment(OriginalWeight Original, Tensor A, Tensor 
     {
         if (!weight.Stored.IsInvalid)
         {
-            Original.RestoreInto(weight);
+            Base.Revert();
         }
     }
 
     public void Dispose()
     {
-        Original.Dispose();
+        Base.Dispose();
         A.Dispose();
         B.Dispose();
     }

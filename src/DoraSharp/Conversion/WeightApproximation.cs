@@ -19,8 +19,8 @@ internal sealed record WeightApproximation(LowRankApproximation Factors, double 
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        Tensor stored = stack.AdjustmentOf(adapterName)?.Original.Bits ?? stack.Weight.Stored;
-        Tensor original = stack.Weight.ToMatrix(stored).to(ScalarType.Float64);
+        Tensor matrix = stack.AdjustmentOf(adapterName)?.Base.OriginalMatrix() ?? stack.Weight.Dense();
+        Tensor original = matrix.to(ScalarType.Float64);
         LowRankApproximation factors = LowRankApproximation.Of(changeOf(original), choice, original.norm().item<double>());
         factors.A.MoveToOuterDisposeScope();
         factors.B.MoveToOuterDisposeScope();

@@ -97,7 +97,7 @@ public sealed partial class AdaptedModel
                select (name, entry.Value, other.Parameter(name, entry.Value.shape)),
         ];
         ConversionReport report = Approximate(
-            adapterName, choice, (layer, original) => layer.Stack.Weight.ToMatrix(other.Parameter(ParameterPath(layer), layer.Stack.Weight.Stored.shape)).to(ScalarType.Float64).sub(original));
+            adapterName, choice, (layer, original) => layer.Stack.Weight.ToMatrix(other.Parameter(ParameterPath(layer), layer.Stack.Weight.Shape)).to(ScalarType.Float64).sub(original));
         using var noGrad = no_grad();
         foreach ((_, Tensor own, Tensor value) in saved)
         {

@@ -162,13 +162,18 @@ public sealed partial class AdaptedModel : IDisposable
     /// <summary>Folds the active adapters into the base weights. <see cref="Unmerge"/> brings their bits back.</summary>
     /// <remarks>A weight that is shared with a layer that is not adapted (a tied embedding) is separated from it: that layer keeps its weight.</remarks>
     /// <param name="safe">Refuse results that are not finite.</param>
+    /// <param name="requantize">
+    /// Quantize the merged weights of quantized layers again: small, but for an error of several percent of each weight. By
+    /// default such a layer becomes dense for as long as it is merged.
+    /// </param>
+    /// <returns>How exactly each layer holds its merged weight.</returns>
     /// <exception cref="InvalidOperationException">
     /// The adapters are merged already, a result is not finite, or a weight is shared with something that cannot be given a copy. Nothing was changed.
     /// </exception>
-    public void Merge(bool safe = true)
+    public MergeReport Merge(bool safe = true, bool requantize = false)
     {
         RefuseIfUnloaded();
-        MergeAll(Layers, safe);
+        return MergeAll(Layers, safe, requantize);
     }
 
     /// <summary>Restores the base weights bit for bit.</summary>
@@ -191,14 +196,21 @@ public sealed partial class AdaptedModel : IDisposable
 
     /// <summary>
     /// Folds the active adapters into the base weights for good and takes the library out of the model: its modules
-    /// are the original ones, with merged weights, and run as fast as they did.
+    /// are the original ones, with merged weights, and run as fast as they did. A quantized layer becomes a <c>Linear</c>,
+    /// unless it is quantized again.
     /// </summary>
     /// <param name="safe">Refuse results that are not finite.</param>
-    /// <exception cref="InvalidOperationException">As for <see cref="Merge"/>; nothing was changed.</exception>
-    public void MergeAndUnload(bool safe = true)
+    /// <param name="requantize">As for <see cref="Merge"/>.</param>
+    /// <returns>How exactly each layer holds its merged weight.</returns>
+    /// <exception cref="InvalidOperationException">As for <see cref="Merge"/>, or something that holds a quantized layer cannot hold a dense one; nothing was changed.</exception>
+    public MergeReport MergeAndUnload(bool safe = true, bool requantize = false)
     {
         RefuseIfUnloaded();
-        MergeAll([.. Layers.Where(layer => !layer.Value.IsMerged)], safe);
+        InstalledLayer[] open = [.. installation.Layers.Where(layer => !layer.Stack.IsMerged)];
+        DenseLayers.RefuseUnholdable(installation.Layers.Where(layer => layer.Stack.IsMerged || (!requantize && layer.Stack.Active.Count > 0)));
+        MergeAll([.. open.Select(layer => KeyValuePair.Create(layer.Path, layer.Stack))], safe, requantize);
+        MergeReport report = new([.. installation.Layers.Select(layer => layer.Stack.MergedAs! with { Path = layer.Path })]);
+        PlannedSite[] sites = [.. installation.Layers.Select(layer => layer.Site)];
         untying?.Keep();
         untying = null;
         foreach ((_, AdapterStack stack) in Layers)
@@ -209,6 +221,8 @@ public sealed partial class AdaptedModel : IDisposable
 
         swapped.Keep();
         Unload();
+        DenseLayers.PutIn(sites);
+        return report;
     }
 
     /// <summary>
@@ -363,8 +377,8 @@ public sealed partial class AdaptedModel : IDisposable
     private VeraProjections AddProjections(string name, VeraOptions options, IReadOnlyList<PlannedSite> sites)
     {
         (long Outputs, long Inputs)[] shapes = [.. sites.Select(site => LayerKinds.MatrixShape(site.Layer))];
-        Parameter first = sites[0].Layer.parameters().First();
-        VeraProjections projections = new(options, shapes.Max(shape => shape.Inputs), shapes.Max(shape => shape.Outputs), Adapter.ParameterType(first.dtype), first.device);
+        nn.Module first = sites[0].Layer;
+        VeraProjections projections = new(options, shapes.Max(shape => shape.Inputs), shapes.Max(shape => shape.Outputs), Adapter.ParameterType(LayerKinds.TypeOf(first)), first.parameters().First().device);
         if (Model.named_children().Any(child => child.name == NameOfProjections(name)))
         {
             projections.Dispose();
@@ -432,20 +446,20 @@ public sealed partial class AdaptedModel : IDisposable
         PeftFolder.Write(folder, options, type is { } t ? [.. tensors.Select(tensor => tensor.Value.is_floating_point() ? tensor with { Value = tensor.Value.to(t) } : tensor)] : tensors, about ?? adapter.Metadata, adapterName);
     }
 
-    private void MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
+    private MergeReport MergeAll(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe, bool requantize)
     {
         // A stack that was merged by hand has separated nothing.
         if (untying is not null)
         {
-            MergePlan.Run(layers, safe);
-            return;
+            return MergePlan.Run(layers, safe, requantize);
         }
 
         Untying separated = TiedWeights.Separate(Model, installation.Layers);
         try
         {
-            MergePlan.Run(layers, safe);
+            MergeReport report = MergePlan.Run(layers, safe, requantize);
             untying = separated;
+            return report;
         }
         catch
         {

@@ -15,7 +15,7 @@ internal static class TiedWeights
         {
             List<Place> places = [.. Places(model, layers)];
             RefuseTwoOfOne(layers);
-            foreach (Place adapted in places.Where(place => place.Layer is { Stack.Active.Count: > 0 } || place.HasMergedBias))
+            foreach (Place adapted in places.Where(place => place.Layer is { Stack: { Active.Count: > 0, Weight.IsReplacedInPlace: true } } || place.HasMergedBias))
             {
                 foreach (Place other in places.Where(other => !ReferenceEquals(other, adapted) && adapted.Overlaps(other) && (adapted.HasMergedBias || !AreOne(adapted.Layer!, other.Layer))))
                 {
@@ -36,6 +36,11 @@ internal static class TiedWeights
     /// <exception cref="InvalidOperationException">It is; the message names both places.</exception>
     public static void RefuseChange(nn.Module model, IReadOnlyList<InstalledLayer> layers, InstalledLayer layer, string cause)
     {
+        if (!layer.Stack.Weight.IsReplacedInPlace)
+        {
+            return;
+        }
+
         List<Place> places = [.. Places(model, layers)];
         Place changed = places.First(place => ReferenceEquals(place.Layer, layer));
         if (places.Find(place => !ReferenceEquals(place, changed) && place.Overlaps(changed)) is { } other)

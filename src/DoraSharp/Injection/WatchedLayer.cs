@@ -32,7 +32,7 @@ internal sealed class WatchedLayer : IDisposable
         }
 
         Func<Tensor, IDisposable> run = RunningWeight.Of(layer, parameterName);
-        Tensor standIn = layer.get_parameter(parameterName)!.detach();
+        Tensor standIn = LayerKinds.DenseWeightOf(layer, parameterName);
         if (layer is Embedding embedding && EmbeddingTraits.Of(embedding).MaxNorm is not null)
         {
             // It writes into the weight that it runs on.

@@ -108,7 +108,7 @@ public sealed class AdaptedAttention : nn.Module<Tensor, Tensor, Tensor, Tensor?
     /// <summary>Folds the active adapters into the base weights, all or none. <see cref="Unmerge"/> brings their bits back.</summary>
     /// <param name="safe">Refuse results that are not finite.</param>
     /// <exception cref="InvalidOperationException">The adapters are merged already, or a result is not finite; then nothing was changed.</exception>
-    public void Merge(bool safe = true) => MergePlan.Run(Adapters, safe);
+    public MergeReport Merge(bool safe = true) => MergePlan.Run(Adapters, safe, requantize: false);
 
     /// <summary>Restores the base weights bit for bit.</summary>
     /// <exception cref="InvalidOperationException">The adapters are not merged.</exception>

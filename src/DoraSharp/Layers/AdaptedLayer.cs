@@ -58,7 +58,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
     }
 
     /// <summary>
-    /// Wraps a <c>Linear</c>, <see cref="TransposedLinear"/>, <c>Embedding</c>, <c>Conv1d</c>, <c>Conv2d</c> or <c>Conv3d</c>,
+    /// Wraps a <c>Linear</c>, <see cref="QuantizedLinear"/>, <see cref="TransposedLinear"/>, <c>Embedding</c>, <c>Conv1d</c>, <c>Conv2d</c> or <c>Conv3d</c>,
     /// sharing its memory, with a first adapter "default". The layer is frozen, and is not disposed with this one.
     /// </summary>
     /// <param name="layer">The base layer.</param>
@@ -67,7 +67,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
     public static AdaptedLayer From(nn.Module<Tensor, Tensor> layer, LoraOptions? options = null)
     {
         options ??= new();
-        AdaptedLayer adapted = layer is Linear linear ? new AdaptedLinear(linear, options, ownsBase: false) : new AdaptedLayer(layer, options, ownsBase: false);
+        AdaptedLayer adapted = layer is Linear or QuantizedLinear ? new AdaptedLinear(layer, options, ownsBase: false) : new AdaptedLayer(layer, options, ownsBase: false);
         try
         {
             adapted.adapters.Add(AdapterName.Default, options);
@@ -93,8 +93,8 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
             : adapters.Apply(input, baseLayer.call(input), !ModuleInternals.OutputIsSeen(baseLayer, own: 0), isProduct: !ModuleInternals.InputIsSeen(baseLayer));
     }
 
-    /// <inheritdoc cref="AdapterStack.Merge(bool)"/>
-    public void Merge(bool safe = true) => adapters.Merge(safe);
+    /// <inheritdoc cref="AdapterStack.Merge(bool, bool)"/>
+    public MergedLayer Merge(bool safe = true, bool requantize = false) => adapters.Merge(safe, requantize);
 
     /// <inheritdoc cref="AdapterStack.Unmerge"/>
     public void Unmerge() => adapters.Unmerge();

@@ -1,4 +1,4 @@
-using TorchSharp.Modules;
+using static TorchSharp.torch;
 
 namespace DoraSharp;
 
@@ -8,19 +8,24 @@ namespace DoraSharp;
 /// </summary>
 public class AdaptedLinear : AdaptedLayer
 {
-    /// <summary>Wraps a layer and freezes it; it carries no adapter yet.</summary>
-    internal AdaptedLinear(Linear baseLayer, AdapterOptions options, bool ownsBase, string name = nameof(AdaptedLinear))
-        : base(baseLayer, options, ownsBase, name) => BaseLayer = baseLayer;
-
-    /// <summary>The frozen layer, with the weight W [out, in].</summary>
-    public Linear BaseLayer { get; }
+    /// <summary>Wraps a <c>Linear</c> or a <see cref="QuantizedLinear"/> and freezes it; it carries no adapter yet.</summary>
+    internal AdaptedLinear(nn.Module<Tensor, Tensor> baseLayer, AdapterOptions options, bool ownsBase, string name = nameof(AdaptedLinear))
+        : base(baseLayer, options, ownsBase, name)
+    {
+    }
 
     /// <summary>The number of input features.</summary>
-    public long InFeatures => BaseLayer.in_features;
+    public long InFeatures => Adapters.Weight.Inputs;
 
     /// <summary>The number of output features.</summary>
-    public long OutFeatures => BaseLayer.out_features;
+    public long OutFeatures => Adapters.Weight.Outputs;
 
-    /// <inheritdoc cref="AdaptedLayer.Unload"/>
-    public new Linear Unload() => (Linear)base.Unload();
+    /// <summary>Throws unless a layer is of a kind that this one wraps.</summary>
+    private protected static nn.Module<Tensor, Tensor> Checked(nn.Module<Tensor, Tensor> layer)
+    {
+        ArgumentNullException.ThrowIfNull(layer);
+        return LayerKinds.Of(layer) == LayerKind.Linear
+            ? layer
+            : throw new ArgumentException($"This wraps a Linear or a {nameof(QuantizedLinear)}; a {layer.GetType().Name} is wrapped by {nameof(AdaptedLayer)}.{nameof(From)}.", nameof(layer));
+    }
 }

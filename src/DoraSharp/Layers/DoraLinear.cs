@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -20,17 +19,18 @@ public sealed class DoraLinear : AdaptedLinear
     {
     }
 
-    private DoraLinear(Linear baseLayer, LoraOptions options, bool ownsBase)
+    private DoraLinear(nn.Module<Tensor, Tensor> baseLayer, LoraOptions options, bool ownsBase)
         : base(baseLayer, options, ownsBase, nameof(DoraLinear))
     {
         Adapters.Add(AdapterName.Default, options);
     }
 
-    /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one.</summary>
-    /// <param name="layer">The base layer, W [out, in].</param>
+    /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one. Over a quantized layer this is QDoRA.</summary>
+    /// <param name="layer">The base layer, W [out, in]: a <c>Linear</c> or a <see cref="QuantizedLinear"/>.</param>
     /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
+    /// <exception cref="ArgumentException">The layer is of another kind.</exception>
     /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
-    public static DoraLinear From(Linear layer, LoraOptions? options = null) => new(layer, Checked(options), ownsBase: false);
+    public static new DoraLinear From(nn.Module<Tensor, Tensor> layer, LoraOptions? options = null) => new(Checked(layer), Checked(options), ownsBase: false);
 
     private static LoraOptions Checked(LoraOptions? options) => (options ?? new()) with { UseDora = true };
 }

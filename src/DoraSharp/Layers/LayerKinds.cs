@@ -10,7 +10,7 @@ internal static class LayerKinds
     /// <summary>The kind of a module.</summary>
     public static LayerKind Of(nn.Module module) => module switch
     {
-        Linear => LayerKind.Linear,
+        Linear or QuantizedLinear => LayerKind.Linear,
         TransposedLinear => LayerKind.TransposedLinear,
         Embedding => LayerKind.Embedding,
         Conv1d => LayerKind.Conv1d,
@@ -23,7 +23,7 @@ internal static class LayerKinds
     /// <summary>The type that stands in for a layer in the model.</summary>
     public static Type WrapperOf(nn.Module layer) => layer switch
     {
-        Linear => typeof(AdaptedLinear),
+        Linear or QuantizedLinear => typeof(AdaptedLinear),
         MultiheadAttention => typeof(AdaptedAttention),
         _ => typeof(AdaptedLayer),
     };
@@ -35,15 +35,24 @@ internal static class LayerKinds
     /// <exception cref="NotSupportedException">The layer's options or dtype cannot be adapted.</exception>
     public static IAdaptedModule Wrap(nn.Module layer, AdapterOptions options, AttentionOptions? attention) => layer switch
     {
-        Linear linear => new AdaptedLinear(linear, options, ownsBase: true),
+        Linear or QuantizedLinear => new AdaptedLinear((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true),
         MultiheadAttention native => new AdaptedAttention(native, attention, ownsBase: true),
         _ => new AdaptedLayer((nn.Module<Tensor, Tensor>)layer, options, ownsBase: true),
     };
 
     /// <summary>The shape [out, in] of a layer's weight seen as a matrix.</summary>
-    public static (long Outputs, long Inputs) MatrixShape(nn.Module layer) => layer.get_parameter("weight") is { } weight
-        ? (layer is TransposedLinear or Embedding ? WeightLayout.Transposed : WeightLayout.RowMajor).MatrixShape(weight.shape)
+    public static (long Outputs, long Inputs) MatrixShape(nn.Module layer) => layer is QuantizedLinear quantized
+        ? (quantized.OutFeatures, quantized.InFeatures)
+        : layer.get_parameter("weight") is { } weight ? (layer is TransposedLinear or Embedding ? WeightLayout.Transposed : WeightLayout.RowMajor).MatrixShape(weight.shape)
         : throw new NotSupportedException($"A {layer.GetType().Name} has no weight of its own.");
+
+    /// <summary>The dtype that a layer's weight stands for.</summary>
+    public static ScalarType TypeOf(nn.Module layer) => layer is QuantizedLinear quantized ? quantized.ComputeType : layer.parameters().First().dtype;
+
+    /// <summary>A dense tensor without history that a layer can run on in place of a parameter, with the same result.</summary>
+    public static Tensor DenseWeightOf(nn.Module layer, string parameterName) => layer is QuantizedLinear { Dense: null } quantized
+        ? quantized.Weight.Dequantize(quantized.ComputeType)
+        : layer.get_parameter(parameterName)!.detach();
 
     /// <summary>An empty stack for a layer with one weight.</summary>
     /// <param name="layer">The layer.</param>
@@ -54,7 +63,7 @@ internal static class LayerKinds
     {
         Parameter weight = layer.get_parameter("weight")
             ?? throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}.");
-        _ = Adapter.ParameterType(weight.dtype);
+        _ = Adapter.ParameterType(TypeOf(layer));
         if (weight.numel() == 0)
         {
             throw new ArgumentException($"The layer's weight is [{string.Join(", ", weight.shape)}]; there is nothing to adapt.", nameof(layer));
@@ -63,6 +72,7 @@ internal static class LayerKinds
         return layer switch
         {
             Linear linear => new(new DenseWeight(linear), new LinearGeometry(LayerKind.Linear, linear.in_features)),
+            QuantizedLinear quantized => new(new QuantizedWeight(quantized), new LinearGeometry(LayerKind.Linear, quantized.InFeatures)),
             TransposedLinear => new(new DenseWeight(layer, WeightLayout.Transposed), new LinearGeometry(LayerKind.TransposedLinear, weight.shape[0])),
             Embedding embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry(embedding)),
             Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, ConvolutionGeometry.UpdateOf(options)),

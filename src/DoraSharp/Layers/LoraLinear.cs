@@ -1,4 +1,3 @@
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -21,18 +20,18 @@ public sealed class LoraLinear : AdaptedLinear
     {
     }
 
-    private LoraLinear(Linear baseLayer, LoraOptions options, bool ownsBase)
+    private LoraLinear(nn.Module<Tensor, Tensor> baseLayer, LoraOptions options, bool ownsBase)
         : base(baseLayer, options, ownsBase, nameof(LoraLinear))
     {
         Adapters.Add(AdapterName.Default, options);
     }
 
-    /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one.</summary>
-    /// <param name="layer">The base layer, W [out, in].</param>
+    /// <summary>Wraps a layer, sharing its memory; the layer is frozen, and is not disposed with this one. Over a quantized layer this is QLoRA.</summary>
+    /// <param name="layer">The base layer, W [out, in]: a <c>Linear</c> or a <see cref="QuantizedLinear"/>.</param>
     /// <param name="options">The adapter's options; <see langword="null"/> for the defaults.</param>
-    /// <exception cref="ArgumentException">The options ask for DoRA.</exception>
+    /// <exception cref="ArgumentException">The options ask for DoRA, or the layer is of another kind.</exception>
     /// <exception cref="NotSupportedException">The layer's dtype is none of float64, float32, bfloat16 and float16.</exception>
-    public static LoraLinear From(Linear layer, LoraOptions? options = null) => new(layer, Checked(options), ownsBase: false);
+    public static new LoraLinear From(nn.Module<Tensor, Tensor> layer, LoraOptions? options = null) => new(Checked(layer), Checked(options), ownsBase: false);
 
     private static LoraOptions Checked(LoraOptions? options) => options is { UseDora: true }
         ? throw new ArgumentException($"{nameof(LoraOptions.UseDora)} is set: make a {nameof(DoraLinear)}.", nameof(options))

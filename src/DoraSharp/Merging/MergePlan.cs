@@ -8,34 +8,53 @@ internal static class MergePlan
     /// <summary>Merges, or throws and leaves every weight as it was.</summary>
     /// <param name="layers">The layers, with the paths that errors name.</param>
     /// <param name="safe">Refuse results that are not finite.</param>
-    public static void Run(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe)
+    /// <param name="requantize">Whether quantized weights are quantized again; they become dense otherwise.</param>
+    public static MergeReport Run(IReadOnlyList<KeyValuePair<string, AdapterStack>> layers, bool safe, bool requantize)
     {
-        using var scope = NewDisposeScope();
         List<Step> plan = [];
         try
         {
             foreach ((string path, AdapterStack stack) in layers)
             {
                 stack.RefuseMerge(path);
-                Tensor? bias = stack.EffectiveBias();
-                Tensor merged = stack.Active.Count == 0 ? stack.Weight.Stored : stack.Weight.FromMatrix(stack.EffectiveWeight());
-                if (safe && !(Finite.All(merged) && (bias is null || Finite.All(bias))))
-                {
-                    throw new InvalidOperationException(
-                        $"Merging {path} would give weights that are not finite (active: {string.Join(", ", stack.Active)}). Nothing was merged. " +
-                        "Look for NaN or infinite values in the adapter, or for a base weight whose dtype is too narrow.");
-                }
-
-                plan.Add(new(stack, merged, bias, new OriginalWeight(stack.Weight)));
+                plan.Add(Prepare(path, stack, safe, requantize));
             }
+
+            Commit(plan);
+            return new([.. plan.Select(static step => step.Layer)]);
         }
         catch
         {
-            plan.ForEach(step => step.Original.Dispose());
+            plan.ForEach(static step => step.Replacement.Dispose());
             throw;
         }
+    }
 
-        Commit(plan);
+    private static Step Prepare(string path, AdapterStack stack, bool safe, bool requantize)
+    {
+        FrozenWeight weight = stack.Weight;
+        bool isQuantized = !weight.Stored.is_floating_point();
+        if (stack.Active.Count == 0)
+        {
+            return new(stack, new KeptWeight(weight), new(path, isQuantized, 0, 0));
+        }
+
+        using var scope = NewDisposeScope();
+        WeightError rounding = new();
+        Tensor? bias = stack.EffectiveBias();
+        Tensor merged = stack.EffectiveWeight(isQuantized && requantize ? Adapter.ParameterType(weight.DType) : weight.DType, rounding);
+        if (safe && !(Finite.All(merged) && (bias is null || Finite.All(bias))))
+        {
+            throw new InvalidOperationException(
+                $"Merging {path} would give weights that are not finite (active: {string.Join(", ", stack.Active)}). Nothing was merged. " +
+                "Look for NaN or infinite values in the adapter, or for a base weight whose dtype is too narrow.");
+        }
+
+        return weight.Replace(merged, bias, requantize) switch
+        {
+            RequantizedWeight quantized => new(stack, quantized, new(path, true, quantized.Error.Relative, quantized.Error.Max)),
+            WeightReplacement dense => new(stack, dense, new(path, false, rounding.Relative, rounding.Max)),
+        };
     }
 
     private static void Commit(List<Step> plan)
@@ -45,17 +64,16 @@ internal static class MergePlan
         {
             for (; done < plan.Count; done++)
             {
-                plan[done].Stack.ReplaceWeight(plan[done].Merged, plan[done].Bias, plan[done].Original);
+                plan[done].Stack.Put(plan[done].Replacement, plan[done].Layer);
             }
         }
         catch
         {
             // A weight that cannot be written, such as an expanded one: those before it go back.
-            plan.Take(done).ToList().ForEach(step => step.Stack.Unmerge());
-            plan.Skip(done).ToList().ForEach(step => step.Original.Dispose());
+            plan.Take(done).ToList().ForEach(static step => step.Stack.Unmerge());
             throw;
         }
     }
 
-    private readonly record struct Step(AdapterStack Stack, Tensor Merged, Tensor? Bias, OriginalWeight Original);
+    private sealed record Step(AdapterStack Stack, WeightReplacement Replacement, MergedLayer Layer);
 }

@@ -21,6 +21,8 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
 
     public override string Name => weightName;
 
+    public override long[] Shape => Stored.shape;
+
     public override long Outputs => layout.MatrixShape(Stored.shape).Outputs;
 
     public override long Inputs => layout.MatrixShape(Stored.shape).Inputs;
@@ -68,7 +70,10 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
 
     public override Tensor FromMatrix(Tensor matrix) => layout.FromMatrix(matrix, Stored.shape);
 
-    public override void Overwrite(Tensor stored)
+    public override WeightReplacement Replace(Tensor matrix, Tensor? bias, bool requantize) => new OverwrittenWeight(this, FromMatrix(matrix), bias);
+
+    /// <summary>Overwrites W, bit for bit, with a tensor in the layer's own layout and dtype. The tensor object stays the same.</summary>
+    public void Overwrite(Tensor stored)
     {
         using var noGrad = no_grad();
         Stored.copy_(stored);

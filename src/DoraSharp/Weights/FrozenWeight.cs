@@ -35,6 +35,12 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The name of that parameter in its module.</summary>
     public abstract string Name { get; }
 
+    /// <summary>The shape of W in the layer's own layout: what <see cref="ToMatrix"/> takes.</summary>
+    public abstract long[] Shape { get; }
+
+    /// <summary>Whether replacing W writes into the memory of <see cref="Stored"/>, and so changes whatever shares it.</summary>
+    public virtual bool IsReplacedInPlace => true;
+
     /// <summary>Why an update cannot be folded into W; <see langword="null"/> if it can.</summary>
     public virtual string? WhyNotMergeable => null;
 
@@ -59,21 +65,24 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The weight as a dense tensor that takes part in autograd, [out, in].</summary>
     public abstract Tensor Dense();
 
-    /// <summary>A tensor in the layer's own layout as a matrix [out, in].</summary>
+    /// <summary>What <see cref="Stored"/> is or was, or a dense tensor in the layer's own layout, as a matrix [out, in].</summary>
     public abstract Tensor ToMatrix(Tensor stored);
 
     /// <summary>A matrix [out, in] in the layer's own layout.</summary>
     public abstract Tensor FromMatrix(Tensor matrix);
 
-    /// <summary>Overwrites W, bit for bit, with a tensor in the layer's own layout and dtype. The tensor object stays the same.</summary>
-    public abstract void Overwrite(Tensor stored);
+    /// <summary>Prepares the replacement of W; nothing is changed yet.</summary>
+    /// <param name="matrix">The new W [out, in].</param>
+    /// <param name="bias">The new bias [out]; <see langword="null"/> to keep the present one.</param>
+    /// <param name="requantize">Whether a quantized weight is quantized again; it becomes dense otherwise.</param>
+    public abstract WeightReplacement Replace(Tensor matrix, Tensor? bias, bool requantize);
 
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
     public virtual Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));
 
     /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change.</summary>
     public Tensor SquaredRowNorms() =>
-        squaredRowNorms.GetOrCompute([Stored], () => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1)));
+        squaredRowNorms.GetOrCompute([Stored], ComputeSquaredRowNorms);
 
     /// <summary>Runs <paramref name="map"/> over blocks of rows in <paramref name="dtype"/> and joins the results along the rows.</summary>
     public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, Tensor> map) => ByRowBlocks(dtype, (block, _) => map(block));
@@ -98,4 +107,6 @@ internal abstract class FrozenWeight : IDisposable
     public void Invalidate() => squaredRowNorms.Clear();
 
     public void Dispose() => squaredRowNorms.Dispose();
+
+    private protected virtual Tensor ComputeSquaredRowNorms() => ByRowBlocks(ScalarType.Float64, block => block.square().sum(dim: 1));
 }

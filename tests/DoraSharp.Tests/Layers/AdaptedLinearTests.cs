@@ -226,7 +226,7 @@ public class AdaptedLinearTests
     public void Unload_WrappedLayer_GivesItBackAsItTrained()
     {
         using Linear layer = nn.Linear(37, 53);
-        Linear back = LoraLinear.From(layer).Unload();
+        Linear back = (Linear)LoraLinear.From(layer).Unload();
 
         back.Should().BeSameAs(layer);
         back.weight.requires_grad.Should().BeTrue();

@@ -9,6 +9,8 @@ namespace DoraSharp;
 /// <remarks>PEFT does not divide the factors by s, so that its layer applies s times the correction. These are divided.</remarks>
 internal static class LoftqInitializer
 {
+    private static readonly QuantizationOptions Quantization = new() { DoubleQuantization = false };
+
     /// <summary>Q ← NF4(W − s·B·A), then s·B·A ← the best rank-r approximation of W − Q; repeated.</summary>
     /// <param name="weight">W [out, in].</param>
     /// <param name="rank">r, at most min(out, in).</param>
@@ -26,7 +28,7 @@ internal static class LoftqInitializer
         for (int i = 1; ; i++)
         {
             // Rounded to W's dtype before the adapter makes up for it: that is what the base will hold.
-            Tensor quantized = Nf4.RoundTrip(rest.to(ScalarType.Float32)).to(weight.dtype);
+            Tensor quantized = Rounded(rest, weight.dtype);
             SingularTriples lost = SingularTriples.Of(w - quantized.to(ScalarType.Float64)).Slice(0, rank);
             if (i == iterations)
             {
@@ -36,5 +38,11 @@ internal static class LoftqInitializer
 
             rest = w - (lost.U * lost.S).matmul(lost.Vt);
         }
+    }
+
+    private static Tensor Rounded(Tensor weight, ScalarType dtype)
+    {
+        using QuantizedTensor quantized = QuantizedTensor.Quantize(weight, Quantization);
+        return quantized.Dequantize(ScalarType.Float32).to(dtype);
     }
 }

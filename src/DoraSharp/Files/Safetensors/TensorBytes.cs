@@ -22,6 +22,20 @@ internal static class TensorBytes
         }
     }
 
+    /// <summary>A CPU tensor with the same bytes as elements of another type.</summary>
+    /// <param name="tensor">A tensor on any device.</param>
+    /// <param name="dtype">The other type.</param>
+    /// <param name="shape">The new tensor's shape, which takes as many bytes.</param>
+    public static unsafe Tensor Reinterpret(Tensor tensor, ScalarType dtype, params long[] shape)
+    {
+        using Tensor local = tensor.cpu();
+        using Tensor contiguous = local.contiguous();
+        Tensor result = empty(shape, dtype);
+        Fill(result, (byte*)TensorMemory.Address(contiguous), DefaultPiece);
+        GC.KeepAlive(contiguous);
+        return result;
+    }
+
     /// <summary>Writes a tensor's bytes in row-major order, whatever its device and strides.</summary>
     /// <param name="tensor">The tensor.</param>
     /// <param name="stream">Where to write.</param>

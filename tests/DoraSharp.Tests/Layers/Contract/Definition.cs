@@ -15,7 +15,7 @@ internal sealed class Definition
     public Definition(AdaptedCase subject, params IReadOnlyList<string> names)
     {
         layer = subject.Case;
-        weight = layer.Matrix(subject.Weight.detach().to(ScalarType.Float64));
+        weight = layer.MatrixOf(subject.Layer);
         Input = layer.TakesIds ? subject.Input : Leaf(subject.Input);
         bias = subject.Bias is { } live ? Track(live) : null;
         steps.AddRange(names.Select(name => StepOf((LowRankAdapter)subject.Stack[name])));

@@ -23,6 +23,9 @@ internal abstract class LayerCase(string name)
     /// <summary>An input in float32, or ids.</summary>
     public abstract Tensor Input();
 
+    /// <summary>The matrix [out, in] that a layer holds, in float64.</summary>
+    public virtual Tensor MatrixOf(nn.Module layer) => Matrix(layer.get_parameter("weight")!.detach().to(ScalarType.Float64));
+
     /// <summary>The matrix [out, in] of a weight as it is stored.</summary>
     public abstract Tensor Matrix(Tensor stored);
 

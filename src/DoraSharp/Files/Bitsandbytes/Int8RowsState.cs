@@ -1,0 +1,29 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>Reads the weight of a <c>Linear8bitLt</c>.</summary>
+internal static class Int8RowsState
+{
+    public static Int8RowsTensor Read(CheckedTensors tensors, BitsandbytesKeys keys, ScalarType dtype)
+    {
+        SafetensorsEntry weight = tensors.Entry(keys.Weight);
+        if (weight.DType != ScalarType.Int8 || weight.Shape is not [> 0, > 0])
+        {
+            throw tensors.Wrong(keys.Weight, $"is {weight.DType} [{string.Join(", ", weight.Shape)}]; beside '{keys.RowScales}' it must be Int8 [out, in]");
+        }
+
+        tensors.Check(keys.RowScales, ScalarType.Float32, weight.Shape[0]);
+        if (tensors.Has(keys.RowLayout))
+        {
+            tensors.Check(keys.RowLayout, ScalarType.Byte);
+            using Tensor layout = tensors.Read(keys.RowLayout);
+            if (layout.item<byte>() is not 0 and byte other)
+            {
+                throw tensors.Wrong(keys.RowLayout, $"is {other}, a layout of one kind of GPU; supported is 0, rows");
+            }
+        }
+
+        return new(tensors.Read(keys.Weight), tensors.ReadScales(keys.RowScales), weight.Shape, dtype, new() { Format = QuantizationFormat.Int8Rows });
+    }
+}

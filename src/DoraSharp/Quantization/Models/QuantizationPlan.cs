@@ -1,0 +1,89 @@
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>What quantizing a model is going to do, with all its checks.</summary>
+/// <param name="Sites">The layers, in model order.</param>
+/// <param name="LeftAlone">The paths of the linear layers that stay dense.</param>
+/// <param name="Untied">The names of tensors that share memory with a weight that is going to be quantized.</param>
+internal sealed record QuantizationPlan(
+    IReadOnlyList<QuantizationPlan.Site> Sites, IReadOnlyList<string> LeftAlone, IReadOnlyList<(string Quantized, string Dense)> Untied)
+{
+    /// <summary>Makes the plan without touching the model.</summary>
+    /// <exception cref="ArgumentException">A target matches nothing or no <c>Linear</c>, or a weight cannot be quantized.</exception>
+    /// <exception cref="InvalidOperationException">The model is adapted, or a slot cannot hold a quantized layer.</exception>
+    public static QuantizationPlan Make(nn.Module model, ModelQuantizationOptions options)
+    {
+        InjectionPlan.RefuseAdapted(model);
+        if (model is Linear)
+        {
+            throw new ArgumentException($"The model is itself a layer, which nothing holds: make a {nameof(QuantizedLinear)} of it by {nameof(QuantizedLinear)}.{nameof(QuantizedLinear.From)}.", nameof(model));
+        }
+
+        ModuleTree tree = ModuleTree.Of(model);
+        ModelDescription description = ModelDescriber.Describe(model, tree, new InjectionOptions());
+        HashSet<string> paths = QuantizationTargets.Find(description, options);
+        ModuleNode[] nodes = [.. tree.Nodes.Where(node => paths.Contains(node.Path))];
+        Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, nodes.Select(node => node.Module));
+        Site[] sites = [.. nodes.Select(node => new Site(node, (Linear)node.Module, slots[node.Module], IsUsedElsewhere(node, tree)))];
+        foreach (Site site in sites)
+        {
+            site.Check(options.Quantization);
+        }
+
+        string[] weights = [.. sites.Select(site => $"{site.Node.Path}.weight")];
+        return new(
+            sites,
+            [.. description.Modules.Where(module => module.Kind is LayerKind.Linear or LayerKind.TransposedLinear && module.TypeName != nameof(QuantizedLinear) && !paths.Contains(module.Path)).Select(module => module.Path)],
+            [.. from ties in description.TiedParameters
+                from weight in ties.Intersect(weights)
+                from other in ties.Except(weights)
+                select (weight, other)]);
+    }
+
+    /// <summary>Whether another module holds the very tensor objects of a layer, which then must not be disposed.</summary>
+    private static bool IsUsedElsewhere(ModuleNode node, ModuleTree tree)
+    {
+        HashSet<Tensor> own = new(node.Module.parameters(), ReferenceEqualityComparer.Instance);
+        return tree.Nodes.Any(other => !ReferenceEquals(other.Module, node.Module) && other.Module.named_parameters(recurse: false).Any(entry => own.Contains(entry.parameter)))
+            || node.Ancestors().Last().Module.named_parameters(recurse: false).Any(entry => own.Contains(entry.parameter));
+    }
+
+    /// <summary>A layer that is going to be quantized.</summary>
+    /// <param name="Node">Its place in the model.</param>
+    /// <param name="Layer">The layer.</param>
+    /// <param name="Slots">Everything that holds it.</param>
+    /// <param name="IsUsedElsewhere">Whether others hold its tensors.</param>
+    internal sealed record Site(ModuleNode Node, Linear Layer, IReadOnlyList<ModuleSlot> Slots, bool IsUsedElsewhere)
+    {
+        /// <summary>Throws unless the layer can be quantized where it is.</summary>
+        public void Check(QuantizationOptions options)
+        {
+            if (Slots.FirstOrDefault(static slot => !slot.DeclaredType.IsAssignableFrom(typeof(QuantizedLinear))) is { } slot)
+            {
+                throw new InvalidOperationException(
+                    $"{Node.Path} is held by {slot.Description}, which is declared as {slot.DeclaredType.Name} and cannot hold a {nameof(QuantizedLinear)}. " +
+                    $"Declare it as Module<Tensor, Tensor>, or leave the layer out by {nameof(ModelQuantizationOptions.ExcludeModules)}. Nothing was changed.");
+            }
+
+            if (WhyNot(options) is { } reason)
+            {
+                throw new ArgumentException($"The weight of {Node.Path} cannot be quantized: {reason}. Nothing was changed.");
+            }
+        }
+
+        private string? WhyNot(QuantizationOptions options)
+        {
+            Tensor weight = Layer.weight;
+            if (weight.numel() == 0 || weight.dtype is not (ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64))
+            {
+                return $"it is {weight.dtype} [{string.Join(", ", weight.shape)}]";
+            }
+
+            // That format rounds to float16 first.
+            using Tensor narrow = options.Format == QuantizationFormat.Int8Rows ? weight.detach().to(ScalarType.Float16) : weight.detach();
+            return Finite.All(narrow) ? null : $"it has NaN or infinite values{(options.Format == QuantizationFormat.Int8Rows ? " or values beyond float16's" : "")}";
+        }
+    }
+}

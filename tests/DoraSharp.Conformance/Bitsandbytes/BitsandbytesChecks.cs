@@ -1,0 +1,39 @@
+namespace DoraSharp.Conformance;
+
+/// <summary>Runs the check of a case's kind, and makes sure that nothing of the case stays unread.</summary>
+internal static class BitsandbytesChecks
+{
+    /// <summary>What the reference gives where it errs.</summary>
+    private const string Bug = "bnb_bug_";
+
+    private static readonly Dictionary<string, Action<BitsandbytesCase>> Checks = new(StringComparer.Ordinal)
+    {
+        ["maps"] = MapsCheck.Run,
+        ["quantize4bit"] = FourBitCheck.Run,
+        ["double_quant"] = DoubleQuantizationCheck.Run,
+        ["blockwise8"] = Blockwise8Check.Run,
+        ["int8"] = Int8Check.Run,
+        ["loftq"] = BitsandbytesLoftqCheck.Run,
+    };
+
+    private static readonly Dictionary<string, string> NotOffered = new(StringComparer.Ordinal)
+    {
+        ["adamw8bit"] = "the library has no optimizer with 8-bit states",
+    };
+
+    /// <summary>Why a case of a kind is skipped; <see langword="null"/> where it is not.</summary>
+    public static string? WhyNotRun(string kind) => NotOffered.GetValueOrDefault(kind);
+
+    /// <summary>Runs a case.</summary>
+    public static void Run(BitsandbytesCase subject)
+    {
+        if (!Checks.TryGetValue(subject.Kind, out Action<BitsandbytesCase>? run))
+        {
+            throw new NotSupportedException($"{subject.Name}: the suite has no check for the kind '{subject.Kind}'.");
+        }
+
+        run(subject);
+        string[] unread = [.. subject.Unused.Where(static name => !name.Contains(Bug, StringComparison.Ordinal))];
+        subject.Expect.Require(unread.Length == 0, "tensors", $"the suite did not look at {string.Join(", ", unread)}");
+    }
+}
