@@ -54,7 +54,11 @@ internal static class LlamaConfigJson
         return config;
     }
 
-    public static string Write(LlamaConfig config, ScalarType? dtype)
+    /// <summary>The text for a configuration.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="dtype">The dtype of the stored weights.</param>
+    /// <param name="quantization">The <c>quantization_config</c> of a quantized model.</param>
+    public static string Write(LlamaConfig config, ScalarType? dtype, JsonObject? quantization = null)
     {
         // The field names of transformers 4, which transformers 5 reads too.
         var json = new JsonObject
@@ -89,6 +93,11 @@ internal static class LlamaConfigJson
             json["torch_dtype"] = stored.ToString().ToLowerInvariant();
         }
 
+        if (quantization is not null)
+        {
+            json["quantization_config"] = quantization;
+        }
+
         return json.ToJsonString(Indented) + "\n";
     }
 
@@ -98,11 +107,8 @@ internal static class LlamaConfigJson
         Require(type is "llama" or "mistral", fields, $"model_type is '{type}'; supported are 'llama', and 'mistral' without a sliding window");
         string activation = fields.OptionalText("hidden_act") ?? "silu";
         Require(activation is "silu" or "swish", fields, $"hidden_act is '{activation}'; supported is 'silu'");
-        foreach (string absent in (string[])["sliding_window", "quantization_config"])
-        {
-            Require(!fields.Has(absent), fields, $"{absent} is {(fields.Find(absent) is { } value ? JsonFields.Shown(value) : "")}; supported is a model without it");
-        }
-
+        Require(!fields.Has("sliding_window"), fields, $"sliding_window is {(fields.Find("sliding_window") is { } value ? JsonFields.Shown(value) : "")}; supported is a model without it");
+        _ = BitsandbytesConfig.Read(fields);
         double dropout = fields.OptionalNumber("attention_dropout") ?? 0;
         Require(dropout == 0, fields, $"attention_dropout is {dropout}; supported is 0");
         double rotated = fields.OptionalNumber("partial_rotary_factor") ?? 1;

@@ -28,7 +28,7 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     {
     }
 
-    private LlamaForCausalLM(LlamaConfig config, Device? device, ScalarType dtype, bool initialize) : base(nameof(LlamaForCausalLM))
+    internal LlamaForCausalLM(LlamaConfig config, Device? device, ScalarType dtype, bool initialize) : base(nameof(LlamaForCausalLM))
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
@@ -47,79 +47,36 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     public LlamaConfig Config { get; }
 
     /// <summary>Reads a Hugging Face folder: <c>config.json</c>, and <c>model.safetensors</c> or the shards of <c>model.safetensors.index.json</c>.</summary>
-    /// <param name="folder">The folder.</param>
-    /// <param name="dtype">The dtype of the weights; by default that of the file, where they are mixed the narrowest that holds all exactly.</param>
+    /// <param name="folder">The folder. Its weights may be quantized by bitsandbytes (<c>quantization_config</c>).</param>
+    /// <param name="dtype">The dtype of the weights, and that quantized layers compute in; by default that of the file, where dense weights are mixed the narrowest that holds all exactly.</param>
     /// <param name="device">Where the weights live; the CPU by default.</param>
+    /// <param name="quantization">
+    /// How to quantize the decoder layers' matrices while they are read, one at a time; <see langword="null"/>, the default, leaves them as the file has them.
+    /// Embedding, norms and output layer stay dense.
+    /// </param>
+    /// <param name="progress">Is told of every tensor when it is in its place.</param>
     /// <returns>The model. Where the configuration ties embedding and output layer but the file holds two that differ, <see cref="Config"/> says untied, as transformers 5 does.</returns>
     /// <exception cref="DirectoryNotFoundException">There is no such folder.</exception>
     /// <exception cref="FileNotFoundException">The folder lacks one of the files.</exception>
     /// <exception cref="InvalidDataException">A file is damaged, or tensors are missing, unexpected or misshapen; the message names the file and them.</exception>
     /// <exception cref="NotSupportedException">The folder holds another architecture, or a feature that this one lacks; the message names it.</exception>
-    public static LlamaForCausalLM Load(string folder, ScalarType? dtype = null, Device? device = null)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(folder);
-        if (!Directory.Exists(folder))
-        {
-            throw new DirectoryNotFoundException($"The model folder '{folder}' does not exist.");
-        }
+    /// <exception cref="ArgumentException">Weights cannot be quantized: they are already, or have values that are not finite.</exception>
+    public static LlamaForCausalLM Load(
+        string folder, ScalarType? dtype = null, Device? device = null, QuantizationOptions? quantization = null, Action<CheckpointProgress>? progress = null)
+        => LlamaFolder.Load(folder, dtype, device, quantization, progress);
 
-        LlamaConfig config = LlamaConfig.Load(folder);
-        using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder);
-        LlamaLoadPlan plan = LlamaLoadPlan.Create(config, checkpoint);
-        var model = new LlamaForCausalLM(plan.Config, device, dtype ?? plan.DType, initialize: false);
-        try
-        {
-            using var _ = no_grad();
-            foreach ((string name, Parameter parameter) in model.named_parameters())
-            {
-                using Tensor stored = checkpoint.Read(plan.Sources[name]);
-                parameter.copy_(stored);
-            }
-        }
-        catch
-        {
-            model.Dispose();
-            throw;
-        }
-
-        return model;
-    }
-
-    /// <summary>Writes <c>config.json</c> and <c>model.safetensors</c>, which transformers and <see cref="Load"/> read.</summary>
+    /// <summary>Writes <c>config.json</c> and <c>model.safetensors</c>, which transformers and <see cref="Load"/> read; quantized layers as bitsandbytes stores them.</summary>
     /// <param name="folder">The folder, which is created if need be. Its tokenizer files stay as they are.</param>
-    /// <param name="dtype">The dtype to store; by default the model's own, bit for bit.</param>
+    /// <param name="dtype">The dtype to store dense weights in; by default the model's own, bit for bit.</param>
     /// <exception cref="ArgumentException">The dtype is none that a model can have.</exception>
     /// <exception cref="InvalidOperationException">The model holds other parameters than a Llama's, such as adapters that are not merged.</exception>
+    /// <exception cref="NotSupportedException">Layers are quantized in a way that bitsandbytes has no layer for, or in several.</exception>
     /// <exception cref="IOException">The files cannot be written; each keeps its old content until its new one is complete.</exception>
     public void Save(string folder, ScalarType? dtype = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         CheckDType(dtype);
-        using var scope = NewDisposeScope();
-        using var _ = no_grad();
-        Dictionary<string, Tensor> state = state_dict();
-        string[] expected = [.. LlamaParameters.Of(Config).Select(parameter => parameter.Name)];
-        if (state.Keys.Except(expected).Concat(expected.Except(state.Keys)).FirstOrDefault() is { } strange)
-        {
-            throw new InvalidOperationException($"The model's parameters are not those of a Llama ('{strange}' differs): merge or remove its adapters before you save it.");
-        }
-
-        Directory.CreateDirectory(folder);
-        ScalarType stored = dtype ?? state[LlamaParameters.Embedding].dtype;
-        string config = Path.Combine(folder, "config.json"), pending = Path.Combine(folder, $".{Guid.NewGuid():N}.tmp");
-        try
-        {
-            File.WriteAllText(pending, LlamaConfigJson.Write(Config, stored));
-            SafetensorsWriter.Write(
-                Path.Combine(folder, "model.safetensors"),
-                state.Select(entry => KeyValuePair.Create(entry.Key, dtype is { } wanted ? entry.Value.to(wanted) : entry.Value)),
-                new Dictionary<string, string> { ["format"] = "pt" });
-            File.Move(pending, config, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(pending);
-        }
+        LlamaFolder.Save(this, folder, dtype);
     }
 
     /// <summary>The logits of the token after each position.</summary>

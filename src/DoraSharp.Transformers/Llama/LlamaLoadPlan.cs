@@ -8,17 +8,20 @@ internal sealed class LlamaLoadPlan
     private const string Prefix = "model.";
     private const int Shown = 5;
 
-    private LlamaLoadPlan(LlamaConfig config, ScalarType dtype, IReadOnlyDictionary<string, string> sources)
-        => (Config, DType, Sources) = (config, dtype, sources);
+    private LlamaLoadPlan(LlamaConfig config, ScalarType dtype, IReadOnlyDictionary<string, string> sources, IReadOnlyCollection<string> quantizedWeights)
+        => (Config, DType, Sources, QuantizedWeights) = (config, dtype, sources, quantizedWeights);
 
     /// <summary>The model's configuration: the file's, but untied where it says tied and holds an embedding and a head that differ, as in transformers 5.</summary>
     public LlamaConfig Config { get; }
 
-    /// <summary>The narrowest dtype that holds every tensor exactly.</summary>
+    /// <summary>The narrowest dtype that holds every dense tensor exactly.</summary>
     public ScalarType DType { get; }
 
     /// <summary>The checkpoint's tensor of each parameter.</summary>
     public IReadOnlyDictionary<string, string> Sources { get; }
+
+    /// <summary>The checkpoint's weights that are quantized there.</summary>
+    public IReadOnlyCollection<string> QuantizedWeights { get; }
 
     public static LlamaLoadPlan Create(LlamaConfig config, SafetensorsCheckpoint checkpoint)
     {
@@ -45,6 +48,12 @@ internal sealed class LlamaLoadPlan
             }
         }
 
+        HashSet<string> quantized = [.. BitsandbytesReader.FindWeights(checkpoint)];
+        foreach (string weight in quantized.Where(unused.Contains))
+        {
+            unused.ExceptWith(BitsandbytesReader.FindTensors(checkpoint, weight).Where(name => name != weight));
+        }
+
         var sources = new Dictionary<string, string>(StringComparer.Ordinal);
         List<string> missing = [], misshapen = [];
         foreach ((string name, long[] shape) in LlamaParameters.Of(config))
@@ -54,7 +63,7 @@ internal sealed class LlamaLoadPlan
             {
                 missing.Add(source);
             }
-            else if (!checkpoint[source].Shape.SequenceEqual(shape))
+            else if (!quantized.Contains(source) && !checkpoint[source].Shape.SequenceEqual(shape))
             {
                 misshapen.Add($"{source} is [{string.Join(", ", checkpoint[source].Shape)}] and not [{string.Join(", ", shape)}]");
             }
@@ -68,7 +77,7 @@ internal sealed class LlamaLoadPlan
 
         string[] faults = [.. Fault("missing", missing), .. Fault("unexpected", missing.Count > Shown ? [] : [.. unused.Order(StringComparer.Ordinal)]), .. Fault("misshapen", misshapen)];
         return faults.Length == 0
-            ? new LlamaLoadPlan(config, Widest(checkpoint, sources.Values), sources)
+            ? new LlamaLoadPlan(config, Widest(checkpoint, sources.Values.Where(source => !quantized.Contains(source))), sources, quantized)
             : throw new InvalidDataException($"'{checkpoint.Path}' does not hold the model that its config.json describes: {string.Join("; ", faults)}.");
     }
 

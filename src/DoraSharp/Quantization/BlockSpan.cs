@@ -6,7 +6,7 @@ namespace DoraSharp;
 internal static class BlockSpan
 {
     /// <summary>How many elements are worked on at a time, a multiple of every block size: what bounds the scratch.</summary>
-    public const long Piece = 1 << 22;
+    public const long Piece = 1 << 20;
 
     /// <summary>The number of blocks of a tensor; the last one may be shorter.</summary>
     public static long Count(long elements, long blockSize) => (elements + blockSize - 1) / blockSize;

@@ -28,6 +28,8 @@ public sealed class FourBitTensor : QuantizedTensor
     /// <summary>With double quantization what the codes of <see cref="Scales"/> stand for.</summary>
     public NestedScales? Nested { get; }
 
+    private bool IsOnCpu => Codes.device_type == TorchSharp.DeviceType.CPU;
+
     private protected override IEnumerable<Tensor> Tensors => Nested is null ? [Codes, Scales] : [Codes, Scales, Nested.Scales];
 
     /// <summary>Quantizes a tensor that is of floating point and not empty.</summary>
@@ -37,7 +39,7 @@ public sealed class FourBitTensor : QuantizedTensor
     internal static FourBitTensor Create(Tensor source, QuantizationOptions options, float? offset = null)
     {
         using var scope = NewDisposeScope();
-        (Tensor codes, Tensor scales) = FourBitCodec.Quantize(source, CodeMap.Of(options.Format), options.BlockSize);
+        (Tensor codes, Tensor scales) = Encode(source, CodeMap.Of(options.Format), options.BlockSize);
         CheckFinite(scales, source);
         NestedScales? nested = null;
         if (options.DoubleQuantization)
@@ -51,6 +53,31 @@ public sealed class FourBitTensor : QuantizedTensor
     /// <summary>The scale of each block, float32 [blocks]: a tensor of the caller's.</summary>
     internal Tensor DecodedScales() => Nested?.Decode(Scales, 0, Scales.numel()) ?? Scales.clone();
 
+    /// <summary>The CPU memory that kernels work on, which lives as long as this object does.</summary>
+    internal FourBitMemory Memory() => Nested is { } nested
+        ? FourBitMemory.Of(Codes, Scales, nested.Levels.On(CPU).Levels, nested.Scales, nested.Offset, nested.BlockSize, map.Levels, Options.BlockSize, Elements)
+        : FourBitMemory.Of(Codes, Scales, map.Levels, Options.BlockSize, Elements);
+
+    internal override Tensor SquaredRowNorms() => IsOnCpu ? FourBitNorms.SquaredRows(Memory(), Shape[0]) : base.SquaredRowNorms();
+
+    private protected override bool TryDecode(Tensor destination, long first, long width, Tensor? rowGain)
+    {
+        if (!IsOnCpu || !FourBitDecoder.Serves(destination.dtype))
+        {
+            return false;
+        }
+
+        if (rowGain is null)
+        {
+            FourBitDecoder.Decode(Memory(), first, destination);
+            return true;
+        }
+
+        using Tensor rows = destination.view(-1, width);
+        FourBitDecoder.DecodeRows(Memory(), first / width, rows, rowGain);
+        return true;
+    }
+
     private protected override Tensor Decode(long first, long count)
     {
         using var scope = NewDisposeScope();
@@ -61,6 +88,24 @@ public sealed class FourBitTensor : QuantizedTensor
             Tensor scales = Nested?.Decode(Scales, block, blocks) ?? Scales.narrow(0, block, blocks);
             return FourBitCodec.Dequantize(Codes, scales, map, blockSize, start, length);
         }).MoveToOuterDisposeScope();
+    }
+
+    private static (Tensor Codes, Tensor Scales) Encode(Tensor source, CodeMap map, int blockSize)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor dense = source.detach().contiguous();
+        dense = dense.dtype == ScalarType.Float64 ? dense.to(ScalarType.Float32) : dense;
+        if (!FourBitEncoder.Serves(dense))
+        {
+            (Tensor theCodes, Tensor theScales) = FourBitCodec.Quantize(dense, map, blockSize);
+            return (theCodes.MoveToOuterDisposeScope(), theScales.MoveToOuterDisposeScope());
+        }
+
+        long elements = dense.numel();
+        Tensor codes = empty([(elements + 1) / 2, 1], ScalarType.Byte), scales = empty([BlockSpan.Count(elements, blockSize)], ScalarType.Float32);
+        FourBitEncoder.Encode(dense, map.Thresholds, map.Order, blockSize, codes, scales);
+        return (codes.MoveToOuterDisposeScope(), scales.MoveToOuterDisposeScope());
     }
 
     private protected override QuantizedTensor Copy(Func<Tensor, Tensor> copy) =>

@@ -102,9 +102,15 @@ public abstract class QuantizedTensor : IDisposable
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         long inputs = Elements / Shape[0];
+        Tensor flat = destination.view(-1);
         if (rowGain is null)
         {
-            DequantizeInto(destination.view(-1), first * inputs);
+            DequantizeInto(flat, first * inputs);
+            return;
+        }
+
+        if (TryDecode(flat, first * inputs, inputs, rowGain))
+        {
             return;
         }
 
@@ -119,7 +125,7 @@ public abstract class QuantizedTensor : IDisposable
     }
 
     /// <summary>‖row‖² of a matrix in float64, [out].</summary>
-    internal Tensor SquaredRowNorms()
+    internal virtual Tensor SquaredRowNorms()
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -161,6 +167,13 @@ public abstract class QuantizedTensor : IDisposable
     /// <summary>The float32 values of some elements of the flattened tensor, [count]: a tensor of its own.</summary>
     private protected abstract Tensor Decode(long first, long count);
 
+    /// <summary>Decodes by a kernel, if there is one for this device.</summary>
+    /// <param name="destination">Contiguous, one-dimensional: gets the elements from <paramref name="first"/> on.</param>
+    /// <param name="first">The first element; with <paramref name="rowGain"/> the first of a row.</param>
+    /// <param name="width">The number of elements of a row.</param>
+    /// <param name="rowGain">As for <see cref="DequantizeRows"/>.</param>
+    private protected virtual bool TryDecode(Tensor destination, long first, long width, Tensor? rowGain) => false;
+
     /// <summary>A copy whose tensors <paramref name="copy"/> makes.</summary>
     private protected abstract QuantizedTensor Copy(Func<Tensor, Tensor> copy);
 
@@ -175,6 +188,11 @@ public abstract class QuantizedTensor : IDisposable
 
     private void DequantizeInto(Tensor destination, long first)
     {
+        if (TryDecode(destination, first, width: 1, rowGain: null))
+        {
+            return;
+        }
+
         long total = destination.numel();
         for (long start = 0; start < total; start += BlockSpan.Piece)
         {

@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Conformance;
@@ -33,6 +35,11 @@ internal sealed class BitsandbytesCase : IDisposable
     public JsonElement Fields => document.RootElement;
 
     public string Kind => Text(Fields, "kind");
+
+    /// <summary>The first number that the case's text about tolerances calls relative.</summary>
+    public Tolerance RelativeTolerance => Regex.Match(Text(Fields, "tolerance"), @"(\d[\d.e-]*) relative") is { Success: true } match
+        ? new(double.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture))
+        : throw new NotSupportedException($"{Name}: its tolerance is not understood.");
 
     /// <summary>Compares; a tolerance is given with each tensor.</summary>
     public Comparison Expect { get; }

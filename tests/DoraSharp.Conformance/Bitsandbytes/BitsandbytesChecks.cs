@@ -13,7 +13,12 @@ internal static class BitsandbytesChecks
         ["double_quant"] = DoubleQuantizationCheck.Run,
         ["blockwise8"] = Blockwise8Check.Run,
         ["int8"] = Int8Check.Run,
+        ["linear4bit"] = Linear4bitCheck.Run,
+        ["llama4bit"] = QuantizedLlamaCheck.Run,
+        ["qlora"] = QuantizedAdapterCheck.Run,
+        ["qdora"] = QuantizedAdapterCheck.Run,
         ["loftq"] = BitsandbytesLoftqCheck.Run,
+        ["model_error"] = ModelErrorCheck.Run,
     };
 
     private static readonly Dictionary<string, string> NotOffered = new(StringComparer.Ordinal)

@@ -46,6 +46,7 @@ public class LlamaConfigTests
     [InlineData("hidden_act", "\"gelu\"", "gelu")]
     [InlineData("sliding_window", "4096", "sliding_window is 4096")]
     [InlineData("quantization_config", "{\"bits\": 4}", "quantization_config")]
+    [InlineData("quantization_config", "{\"quant_method\": \"gptq\", \"bits\": 4}", "gptq")]
     [InlineData("attention_dropout", "0.1", "attention_dropout")]
     [InlineData("partial_rotary_factor", "0.5", "partial_rotary_factor")]
     [InlineData("layer_types", "[\"full_attention\", \"sliding_attention\"]", "layer_types")]

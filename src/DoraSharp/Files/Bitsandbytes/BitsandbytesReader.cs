@@ -46,14 +46,9 @@ public static class BitsandbytesReader
         using var scope = NewDisposeScope();
         BitsandbytesKeys keys = new(weight);
         CheckedTensors tensors = new(checkpoint, keys);
-        string[] types = [.. keys.TypesIn(checkpoint.Names)];
-        QuantizedTensor result = types switch
-        {
-            [] when tensors.Has(keys.RowScales) => Int8RowsState.Read(tensors, keys, rowsDType),
-            [] => throw tensors.Wrong(keys.StateOf("nf4"), "is missing: the weight has no quantization state"),
-            [string type] => FourBitStateReader.Read(tensors, keys, type),
-            _ => throw tensors.Wrong(keys.StateOf(types[1]), $"is there beside that of {types[0]}"),
-        };
+        QuantizedTensor result = TypeOf(checkpoint, tensors, keys) is { } type
+            ? FourBitStateReader.Read(tensors, keys, type)
+            : Int8RowsState.Read(tensors, keys, rowsDType);
         if (device is null || device.type == TorchSharp.DeviceType.CPU)
         {
             return result;
@@ -64,4 +59,21 @@ public static class BitsandbytesReader
             return result.To(device);
         }
     }
+
+    /// <summary>The shape of a quantized weight, whose headers are checked.</summary>
+    internal static IReadOnlyList<long> ShapeOf(SafetensorsCheckpoint checkpoint, string weight)
+    {
+        BitsandbytesKeys keys = new(weight);
+        CheckedTensors tensors = new(checkpoint, keys);
+        return TypeOf(checkpoint, tensors, keys) is { } type ? FourBitStateReader.Describe(tensors, keys, type).Shape : Int8RowsState.Describe(tensors, keys);
+    }
+
+    /// <summary>The 4-bit type of a weight; <see langword="null"/> for int8 rows.</summary>
+    private static string? TypeOf(SafetensorsCheckpoint checkpoint, CheckedTensors tensors, BitsandbytesKeys keys) => (string[])[.. keys.TypesIn(checkpoint.Names)] switch
+    {
+        [] when tensors.Has(keys.RowScales) => null,
+        [] => throw tensors.Wrong(keys.StateOf("nf4"), "is missing: the weight has no quantization state"),
+        [string type] => type,
+        string[] types => throw tensors.Wrong(keys.StateOf(types[1]), $"is there beside that of {types[0]}"),
+    };
 }

@@ -9,9 +9,7 @@ internal static class FourBitStateReader
 
     public static FourBitTensor Read(CheckedTensors tensors, BitsandbytesKeys keys, string type)
     {
-        FourBitState state = ReadState(tensors, keys.StateOf(type), type);
-        CheckHeaders(tensors, keys, state);
-
+        FourBitState state = Describe(tensors, keys, type);
         CodeMap map = CodeMap.Of(state.Format);
         if (!Values(tensors, keys.Map).SequenceEqual(map.Levels))
         {
@@ -26,6 +24,14 @@ internal static class FourBitStateReader
         Tensor codes = stored.dtype == ScalarType.Byte ? stored : TensorBytes.Reinterpret(stored, ScalarType.Byte, (state.Elements + 1) / 2, 1);
         QuantizationOptions options = new() { Format = state.Format, BlockSize = state.BlockSize, DoubleQuantization = nested is not null };
         return new(codes, scales, nested, state.Shape, state.DType, options);
+    }
+
+    /// <summary>Reads the description, and compares all headers with it.</summary>
+    public static FourBitState Describe(CheckedTensors tensors, BitsandbytesKeys keys, string type)
+    {
+        FourBitState state = ReadState(tensors, keys.StateOf(type), type);
+        CheckHeaders(tensors, keys, state);
+        return state;
     }
 
     private static FourBitState ReadState(CheckedTensors tensors, string name, string type)

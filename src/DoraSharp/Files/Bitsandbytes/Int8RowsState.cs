@@ -7,6 +7,22 @@ internal static class Int8RowsState
 {
     public static Int8RowsTensor Read(CheckedTensors tensors, BitsandbytesKeys keys, ScalarType dtype)
     {
+        IReadOnlyList<long> shape = Describe(tensors, keys);
+        if (tensors.Has(keys.RowLayout))
+        {
+            using Tensor layout = tensors.Read(keys.RowLayout);
+            if (layout.item<byte>() is not 0 and byte other)
+            {
+                throw tensors.Wrong(keys.RowLayout, $"is {other}, a layout of one kind of GPU; supported is 0, rows");
+            }
+        }
+
+        return new(tensors.Read(keys.Weight), tensors.ReadScales(keys.RowScales), shape, dtype, new() { Format = QuantizationFormat.Int8Rows });
+    }
+
+    /// <summary>Compares the headers; gives the weight's shape.</summary>
+    public static IReadOnlyList<long> Describe(CheckedTensors tensors, BitsandbytesKeys keys)
+    {
         SafetensorsEntry weight = tensors.Entry(keys.Weight);
         if (weight.DType != ScalarType.Int8 || weight.Shape is not [> 0, > 0])
         {
@@ -17,13 +33,8 @@ internal static class Int8RowsState
         if (tensors.Has(keys.RowLayout))
         {
             tensors.Check(keys.RowLayout, ScalarType.Byte);
-            using Tensor layout = tensors.Read(keys.RowLayout);
-            if (layout.item<byte>() is not 0 and byte other)
-            {
-                throw tensors.Wrong(keys.RowLayout, $"is {other}, a layout of one kind of GPU; supported is 0, rows");
-            }
         }
 
-        return new(tensors.Read(keys.Weight), tensors.ReadScales(keys.RowScales), weight.Shape, dtype, new() { Format = QuantizationFormat.Int8Rows });
+        return weight.Shape;
     }
 }

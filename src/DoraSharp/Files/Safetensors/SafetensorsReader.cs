@@ -15,7 +15,7 @@ namespace DoraSharp;
 /// the type's name. Memory for data is taken when a tensor is read, and never more than the file holds; opening a file takes
 /// less than twice its length and 64 KiB, whatever it claims. To that end names have at most 4,096 bytes.
 /// </para>
-/// <para>The file must stay as it is while it is open: whoever cuts a mapped file short stops the process that reads it.
+/// <para>The file must stay as it is while it is open: whoever cuts its mapped header short stops the process that reads it.
 /// Reading from several threads is allowed.</para>
 /// <para>Format: https://github.com/huggingface/safetensors.</para>
 /// </remarks>
@@ -25,9 +25,11 @@ public sealed class SafetensorsReader : IDisposable
     private readonly MemoryMappedFile file;
     private readonly MemoryMappedViewAccessor view;
     private readonly long fileLength;
+    private readonly FileStream stream;
 
     private SafetensorsReader(string path, FileStream stream)
     {
+        this.stream = stream;
         Path = path;
         fileLength = stream.Length;
         if (fileLength < SafetensorsHeader.PrefixLength)
@@ -121,11 +123,11 @@ public sealed class SafetensorsReader : IDisposable
             throw new KeyNotFoundException($"'{Path}' has no tensor '{name}'.");
         }
 
-        SafeMemoryMappedViewHandle handle = view.SafeMemoryMappedViewHandle;
         Tensor tensor = empty([.. entry.Shape], entry.DType, CPU);
         try
         {
-            Copy(handle, entry, tensor, piece);
+            // Not from the mapped header's pages: those of the data would count as the process's memory while the file is open.
+            TensorBytes.Fill(tensor, stream.SafeFileHandle, entry.ByteOffset, piece);
             if (entry.DType == ScalarType.Bool && !TensorBytes.HasOnlyBooleans(tensor))
             {
                 throw new InvalidDataException($"'{Path}': tensor '{name}' of Booleans has bytes other than 0 and 1.");
@@ -139,6 +141,11 @@ public sealed class SafetensorsReader : IDisposable
             Tensor moved = tensor.to(device);
             tensor.Dispose();
             return moved;
+        }
+        catch (EndOfStreamException e)
+        {
+            tensor.Dispose();
+            throw new InvalidDataException($"'{Path}' ends before the data of tensor '{name}': it was cut short while it was open.", e);
         }
         catch
         {
@@ -178,21 +185,6 @@ public sealed class SafetensorsReader : IDisposable
             }
 
             return use(new(start + SafetensorsHeader.PrefixLength, (int)length), rest - (long)length);
-        }
-        finally
-        {
-            handle.ReleasePointer();
-        }
-    }
-
-    // The pointer is held during the copy, so that a Dispose on another thread unmaps the file only afterwards.
-    private static unsafe void Copy(SafeMemoryMappedViewHandle handle, SafetensorsEntry entry, Tensor tensor, long piece)
-    {
-        byte* start = null;
-        handle.AcquirePointer(ref start);
-        try
-        {
-            TensorBytes.Fill(tensor, start + entry.ByteOffset, piece);
         }
         finally
         {

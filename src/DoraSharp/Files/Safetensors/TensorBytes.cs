@@ -1,3 +1,4 @@
+using Microsoft.Win32.SafeHandles;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -19,6 +20,30 @@ internal static class TensorBytes
             Span<byte> bytes = part.bytes;
             new ReadOnlySpan<byte>(source, bytes.Length).CopyTo(bytes);
             source += bytes.Length;
+        }
+    }
+
+    /// <summary>Fills a tensor from a file.</summary>
+    /// <param name="tensor">A contiguous CPU tensor.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="offset">Where the tensor's bytes begin.</param>
+    /// <param name="piece">How many elements to read at a time.</param>
+    /// <exception cref="EndOfStreamException">The file is shorter.</exception>
+    public static void Fill(Tensor tensor, SafeFileHandle file, long offset, long piece)
+    {
+        foreach (Tensor part in Pieces(tensor, piece))
+        {
+            for (Span<byte> rest = part.bytes; !rest.IsEmpty;)
+            {
+                int read = RandomAccess.Read(file, rest, offset);
+                if (read == 0)
+                {
+                    throw new EndOfStreamException();
+                }
+
+                rest = rest[read..];
+                offset += read;
+            }
         }
     }
 
