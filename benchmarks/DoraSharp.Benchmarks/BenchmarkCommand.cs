@@ -1,69 +1,74 @@
 using System.CommandLine;
 using TorchSharp;
+using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 
-/// <summary>The command line.</summary>
+/// <summary>The command line: a switch for each suite, and the options that they share.</summary>
 internal static class BenchmarkCommand
 {
-    /// <summary>Leaves room for the last scenario's least number of rounds.</summary>
-    private static readonly TimeSpan ShortRun = TimeSpan.FromSeconds(130);
+    private const double DefaultSeconds = 20;
 
     public static RootCommand Create()
     {
-        Option<bool> isShort = new("--short") { Description = "Measure the targets' shapes only, in three minutes at most." };
-        Option<FileInfo?> json = new("--json") { Description = "Write the results to this file, as an array with an object for each scenario and method.", HelpName = "FILE" };
-        Option<string[]> shapes = new("--shape") { Description = "Measure this shape in place of the grid's: IN,OUT,TOKENS,RANK. Can be repeated.", HelpName = "SHAPE" };
-        Option<string[]> modes = new("--mode") { Description = "Measure only this mode. Can be repeated." };
-        Option<string[]> dtypes = new("--dtype") { Description = "Measure only this dtype. Can be repeated." };
-        Option<double[]> dropouts = new("--dropout") { Description = "Measure only this dropout (0 or 0.05). Can be repeated.", HelpName = "P" };
-        Option<double> seconds = new("--seconds") { Description = "The full run's time for each scenario.", DefaultValueFactory = _ => 20 };
-        Option<bool> peak = new("--peak") { Description = "Measure peak memory as well, each method in a process of its own; not in the short run." };
+        Option<bool> isShort = new("--short") { Description = "Measure what the targets speak of only; the layers in three minutes at most." };
+        Option<FileInfo?> json = new("--json") { Description = "Write the results to this file as well. Where several suites run, those after the first write to files beside it, with their names before the extension.", HelpName = "FILE" };
+        Option<FileInfo?> markdown = new("--markdown") { Description = "Write the tables to this file as well, with the machine, the command and the commit.", HelpName = "FILE" };
+        Option<double> seconds = new("--seconds") { Description = "A full run's time for each item, such as a scenario.", DefaultValueFactory = _ => DefaultSeconds, HelpName = "S" };
+        Option<string> device = new("--device") { Description = "Where to compute; cuda needs a build with -p:TorchBackend=cuda and a GPU.", DefaultValueFactory = _ => Names.Devices[0] };
+        Option<int> threads = new("--threads") { Description = "libtorch's threads.", DefaultValueFactory = _ => Math.Min(2, Environment.ProcessorCount), HelpName = "N" };
         Option<bool> cpuTime = new("--cpu-time") { Description = "Use one thread and count the time that it computes, in place of the time on the wall: for machines that are busy with other work (Linux)." };
-        Option<int> threads = new("--threads") { Description = "libtorch's threads.", DefaultValueFactory = _ => Math.Min(2, Environment.ProcessorCount) };
-        modes.AcceptOnlyFromAmong([.. Names.Modes.Select(Names.Of)]);
-        dtypes.AcceptOnlyFromAmong([.. Names.DTypes.Select(Names.Of)]);
-        shapes.Validators.Add(result =>
+        Option<bool> noPeak = new("--no-peak") { Description = "Do not run the methods in processes of their own as well, for their peak memory." };
+        device.AcceptOnlyFromAmong([.. Names.Devices]);
+        device.Validators.Add(result =>
         {
-            foreach (var token in result.Tokens.Where(token => !LayerShape.TryParse(token.Value, out _)))
+            if (result.GetValueOrDefault<string>() == Names.Cuda && !Cuda.IsAvailable(out string reason))
             {
-                result.AddError($"'{token.Value}' is no shape: give IN,OUT,TOKENS,RANK, four positive numbers.");
+                result.AddError($"--device {Names.Cuda}: {reason}");
             }
         });
 
-        RootCommand command = new("Times adapter layers beside the frozen layer, and beside other libraries' algorithms, in the same libtorch.")
+        (Suite Suite, Option<bool> Switch)[] suites = [.. SuiteCatalog.All.Select(suite => (suite, new Option<bool>($"--{suite.Name}") { Description = suite.Description }))];
+        RootCommand command = new("Times adapters beside the frozen model, and beside other libraries' algorithms, in the same libtorch.");
+        foreach (Option option in (IEnumerable<Option>)[.. suites.Select(entry => entry.Switch), isShort, json, markdown, seconds, device, threads, cpuTime, noPeak, .. suites.SelectMany(entry => entry.Suite.Options)])
         {
-            isShort, json, shapes, modes, dtypes, dropouts, seconds, peak, cpuTime, threads, PeakCommand.Create(),
-        };
-        command.Validators.Add(result =>
+            command.Add(option);
+        }
+
+        foreach (Command child in suites.SelectMany(entry => entry.Suite.ChildCommands))
         {
-            if (result.GetValue(isShort) && result.GetValue(peak))
-            {
-                result.AddError("--peak starts a process for each method and scenario: it goes with the full run only.");
-            }
-        });
+            child.Hidden = true;
+            command.Add(child);
+        }
+
         command.SetAction(parsed =>
         {
-            bool brief = parsed.GetValue(isShort);
-            ScenarioFilter filter = new(
-                [.. parsed.GetValue(shapes)!.Select(LayerShape.Parse)],
-                [.. parsed.GetValue(modes)!.Select(Names.Mode)],
-                [.. parsed.GetValue(dtypes)!.Select(Names.DType)],
-                parsed.GetValue(dropouts)!);
             bool cpu = parsed.GetValue(cpuTime);
-            MeasuringOptions options = new(
-                MinRounds: 3,
-                MaxRounds: brief ? 40 : 100,
-                Threads: cpu ? 1 : parsed.GetValue(threads),
-                Clock: cpu ? Clocks.ThreadCpu : Clocks.Wall,
-                MeasuresPeak: parsed.GetValue(peak));
-            torch.set_num_threads(options.Threads);
-            IReadOnlyList<Scenario> scenarios = filter.Apply(brief ? ScenarioGrid.Short : ScenarioGrid.Full);
-            TimeBudget budget = brief
-                ? new(ShortRun, isFirm: true)
-                : new(TimeSpan.FromSeconds(parsed.GetValue(seconds)) * scenarios.Count, isFirm: false);
-            return new BenchmarkRun(options, budget, parsed.GetValue(json)).Run(scenarios);
+            RunSettings settings = new(
+                parsed.GetValue(isShort),
+                torch.device(parsed.GetRequiredValue(device)),
+                cpu ? 1 : parsed.GetValue(threads),
+                cpu,
+                parsed.GetValue(seconds),
+                MeasuresPeak: !parsed.GetValue(noPeak));
+            set_num_threads(settings.Threads);
+            Suite[] chosen = [.. suites.Where(entry => parsed.GetValue(entry.Switch)).Select(entry => entry.Suite)];
+            Run(chosen.Length > 0 ? chosen : [SuiteCatalog.Default], parsed, settings, parsed.GetValue(json), parsed.GetValue(markdown));
         });
         return command;
     }
+
+    private static void Run(Suite[] suites, ParseResult arguments, RunSettings settings, FileInfo? json, FileInfo? markdown)
+    {
+        Report report = new(settings, [.. arguments.Tokens.Select(token => token.Value)]);
+        foreach (Suite suite in suites)
+        {
+            suite.Run(new(arguments, settings, report, json is null || suite == suites[0] ? json : Beside(json, suite.Name)));
+        }
+
+        report.Finish(markdown);
+    }
+
+    private static FileInfo Beside(FileInfo file, string name) =>
+        new(Path.ChangeExtension(file.FullName, name + file.Extension));
 }

@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 
@@ -7,6 +9,18 @@ namespace DoraSharp.Benchmarks;
 internal static partial class Clocks
 {
     private const int ThreadCpuTimeOnLinux = 3;
+
+    /// <summary>The time on the wall when the device is done with what it was given.</summary>
+    public static Func<double> WallOf(Device device)
+    {
+        return device.type == DeviceType.CUDA ? WallOfCuda : Wall;
+
+        double WallOfCuda()
+        {
+            cuda.synchronize(device);
+            return Wall();
+        }
+    }
 
     /// <summary>The time on the wall.</summary>
     public static double Wall() => Stopwatch.GetTimestamp() * 1e3 / Stopwatch.Frequency;

@@ -9,7 +9,7 @@ internal class LinearGeometry(LayerKind kind, long inputs) : Geometry
 
     public override void CheckInput(Tensor x)
     {
-        if (x.dim() == 0 || x.shape[^1] != inputs)
+        if (x.dim() == 0 || x.size(-1) != inputs)
         {
             throw new ArgumentException($"The layer takes [..., {inputs}]; the input is [{string.Join(", ", x.shape)}].", nameof(x));
         }

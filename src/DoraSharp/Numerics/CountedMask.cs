@@ -7,13 +7,17 @@ namespace DoraSharp;
 /// <param name="p">The probability that an element is dropped.</param>
 internal sealed class CountedMask(ulong seed, double p) : DropoutMask
 {
-    private readonly DropoutBits bits = new(seed, p);
+    /// <summary>The probability that an element is dropped.</summary>
+    public double Probability => p;
+
+    /// <summary>What is kept.</summary>
+    public DropoutBits Bits { get; } = new(seed, p);
 
     public override Tensor Factors(Tensor like)
     {
         using var noGrad = no_grad();
         using Tensor mask = empty(like.shape, dtype: ScalarType.Byte);
-        DropoutKernel.Fill(mask.bytes, bits);
+        DropoutKernel.Fill(mask.bytes, Bits);
         return mask.to(like.dtype).mul_(1 / (1 - p));
     }
 
@@ -25,7 +29,7 @@ internal sealed class CountedMask(ulong seed, double p) : DropoutMask
         }
 
         Tensor kept = empty_like(x);
-        DropoutKernel.Copy(x, kept, bits, p);
+        DropoutKernel.Copy(x, kept, Bits, p);
         return kept;
     }
 
@@ -33,7 +37,7 @@ internal sealed class CountedMask(ulong seed, double p) : DropoutMask
     {
         if (FloatMemory.Serves(target) && FloatMemory.Serves(y))
         {
-            DropoutKernel.Add(y, target, bits, p);
+            DropoutKernel.Add(y, target, Bits, p);
         }
         else
         {

@@ -80,30 +80,28 @@ internal sealed class LowRankStep : BackwardPass
 
         (Tensor x, Tensor a, Tensor b, Tensor stored) = Unpack();
         Tensor dY = Rows(outputGradient, a).contiguous();
-        Tensor scaled = dY;
-        if (gains is not null)
+        bool needsH = Wants(X) || Wants(A);
+        bool fromOutput = false;
+        Tensor? y = null;
+        if (hasMagnitude && Wants(M))
         {
-            scaled = Wants(M) ? MagnitudeGradient(dY, x, b, stored, out gradients[M]) : dY * gains.Gain;
+            y = Output();
+            fromOutput = y is not null;
+            y = fromOutput ? Rows(y!, b) : Direction(x, b, stored, null);
         }
 
-        if (Wants(B))
+        OutputGradients output = OutputSide.Run(dY, b, scaling, Wants(B) ? h : null, gains?.Gain, y, fromOutput ? gains!.Bias : null, needsH);
+        gradients[B] = output.B;
+        if (output.Sums is { } sums)
         {
-            gradients[B] = h!.t().mm(scaled).t();
+            gradients[M] = fromOutput ? OfMagnitude(dY, sums, x, b, stored) : sums.mul_(gains!.InverseNorm);
         }
 
-        if (Wants(X) || Wants(A))
+        if (needsH)
         {
-            Tensor dH = scaled.mm(b).mul_(scaling);
-            if (Wants(A))
-            {
-                Tensor input = Rows(x, a);
-                gradients[A] = dH.t().mm(mask?.Apply(input) ?? input);
-            }
-
-            if (Wants(X))
-            {
-                gradients[X] = Like(InputGradient(scaled, dH, a, stored), x);
-            }
+            Tensor? dX = Wants(X) ? As(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a.dtype) : null;
+            gradients[A] = InputSide.Run(Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
+            gradients[X] = dX is null ? null : Like(dX, x);
         }
 
         if (Wants(Bias))
@@ -126,7 +124,7 @@ internal sealed class LowRankStep : BackwardPass
     /// <summary>A tensor [..., n] as rows [tokens, n], in the dtype of the adapter.</summary>
     private static Tensor Rows(Tensor tensor, Tensor a)
     {
-        Tensor rows = tensor.dim() == 2 ? tensor : tensor.reshape(-1, tensor.shape[^1]);
+        Tensor rows = tensor.dim() == 2 ? tensor : tensor.reshape(-1, tensor.size(-1));
         return As(rows, a.dtype);
     }
 
@@ -145,14 +143,8 @@ internal sealed class LowRankStep : BackwardPass
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         Tensor x = Rows(call.X, call.A);
-        Tensor down = (mask?.Apply(x) ?? x).mm(call.A.t()).mul_(scaling);
         Tensor y = Rows(call.BaseOutput, call.A);
-        y.addmm_(down, call.B.t());
-        if (gains is not null)
-        {
-            GainKernel.Scale(y, gains.Gain, gains.Offset);
-        }
-
+        Tensor down = LowRankForward.Run(x, y, call.A, call.B, scaling, gains, mask);
         if (keepsH && (Wants(B) || (hasMagnitude && Wants(M))))
         {
             h = down.DetachFromDisposeScope();
@@ -174,37 +166,17 @@ internal sealed class LowRankStep : BackwardPass
 
     private (Tensor X, Tensor A, Tensor B, Tensor Stored) Unpack() => (saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack(), saved[3].Unpack());
 
-    private Tensor InputGradient(Tensor scaled, Tensor dH, Tensor a, Tensor stored)
+    /// <summary>The gradient of m from the sums over dY ⊙ (y − b).</summary>
+    private Tensor OfMagnitude(Tensor dY, Tensor sums, Tensor x, Tensor b, Tensor stored)
     {
-        Tensor dX = As(weight.BackProduct(As(scaled, weight.DType), stored), a.dtype);
-        if (mask is null)
-        {
-            return dX.addmm_(dH, a);
-        }
-
-        mask.AddTo(dX, dH.mm(a));
-        return dX;
-    }
-
-    /// <summary>g ⊙ dY, and the gradient of m on the way.</summary>
-    private Tensor MagnitudeGradient(Tensor dY, Tensor x, Tensor b, Tensor stored, out Tensor? dM)
-    {
-        if (Output() is not { } y)
-        {
-            (Tensor fromDirection, Tensor sums) = GainKernel.ScaleAndSum(dY, gains!.Gain, Direction(x, b, stored, null), centre: null);
-            dM = sums.mul_(gains.InverseNorm);
-            return fromDirection;
-        }
-
-        (Tensor scaled, Tensor fromOutput) = GainKernel.ScaleAndSum(dY, gains!.Gain, Rows(y, b), gains.Bias);
-        dM = fromOutput.mul_(gains.PerSum);
+        sums.mul_(gains!.PerSum);
         if (gains.LostRows is { } rows)
         {
-            Tensor sums = (dY.index_select(1, rows) * Direction(x, b, stored, rows)).sum(dim: 0);
-            dM.index_copy_(0, rows, sums * gains.InverseNorm.index_select(0, rows));
+            Tensor lost = (dY.index_select(1, rows) * Direction(x, b, stored, rows)).sum(dim: 0);
+            sums.index_copy_(0, rows, lost * gains.InverseNorm.index_select(0, rows));
         }
 
-        return scaled;
+        return sums;
     }
 
     /// <summary>The output; <see langword="null"/> if somebody has changed it since.</summary>

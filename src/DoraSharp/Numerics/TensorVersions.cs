@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -10,8 +8,8 @@ namespace DoraSharp;
 /// </summary>
 internal static unsafe class TensorVersions
 {
-    private static readonly delegate* unmanaged<nint, long> Getter = (delegate* unmanaged<nint, long>)Find("_ZNK2at10TensorBase8_versionEv");
-    private static readonly delegate* unmanaged<nint, byte> IsInference = (delegate* unmanaged<nint, byte>)Find("_ZN2at6native12is_inferenceERKNS_6TensorE");
+    private static readonly delegate* unmanaged<nint, long> Getter = (delegate* unmanaged<nint, long>)LibTorchSymbols.Find("_ZNK2at10TensorBase8_versionEv");
+    private static readonly delegate* unmanaged<nint, byte> IsInference = (delegate* unmanaged<nint, byte>)LibTorchSymbols.Find("_ZN2at6native12is_inferenceERKNS_6TensorE");
 
     /// <summary>False where libtorch's getter cannot be found (another platform's name mangling): then nothing may be cached.</summary>
     public static bool AreReadable => Getter is not null && IsInference is not null;
@@ -21,16 +19,4 @@ internal static unsafe class TensorVersions
 
     /// <summary>False for tensors made in inference mode: they have no counter, and asking for it ends the process.</summary>
     public static bool HasVersion(Tensor tensor) => AreReadable && IsInference(tensor.Handle) == 0;
-
-    private static nint Find(string symbol)
-    {
-        if (!OperatingSystem.IsLinux())
-        {
-            return 0;
-        }
-
-        // TorchSharp has loaded the library by its full path before; the loader finds it again by its name.
-        torch.InitializeDeviceType(DeviceType.CPU);
-        return NativeLibrary.TryLoad("libtorch_cpu.so", out nint library) && NativeLibrary.TryGetExport(library, symbol, out nint function) ? function : 0;
-    }
 }

@@ -6,13 +6,10 @@ namespace DoraSharp.Tests.Numerics;
 
 public class LowRankStepTests
 {
-    private const int Inputs = 301;
-    private const int Outputs = 533;
-    private static readonly long[] Shape = [3, 70, Inputs];
 
-    public static TheoryData<bool, bool, bool, ScalarType> Cases()
+    public static TheoryData<bool, bool, bool, ScalarType, Sizes> Cases()
     {
-        TheoryData<bool, bool, bool, ScalarType> data = [];
+        TheoryData<bool, bool, bool, ScalarType, Sizes> data = [];
         foreach (bool dora in (bool[])[false, true])
         {
             foreach (bool bias in (bool[])[false, true])
@@ -21,7 +18,12 @@ public class LowRankStepTests
                 {
                     foreach (ScalarType dtype in (ScalarType[])[ScalarType.Float64, ScalarType.Float32, ScalarType.BFloat16])
                     {
-                        data.Add(dora, bias, drops, dtype);
+                        data.Add(dora, bias, drops, dtype, Sizes.Odd);
+                    }
+
+                    foreach (Sizes sizes in (Sizes[])[new(304, 528, 5), new(1040, 112, 16), new(256, 272, 8), new(48, 608, 35), new(176, 96, 64)])
+                    {
+                        data.Add(dora, bias, drops, ScalarType.Float32, sizes);
                     }
                 }
             }
@@ -32,11 +34,11 @@ public class LowRankStepTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void Apply_AnyCase_GivesTheOutputAndGradientsOfTheDefinitionInFloat64(bool dora, bool bias, bool drops, ScalarType dtype)
+    public void Apply_AnyCase_GivesTheOutputAndGradientsOfTheDefinitionInFloat64(bool dora, bool bias, bool drops, ScalarType dtype, Sizes sizes)
     {
         double tolerance = dtype switch { ScalarType.Float64 => 1e-12, ScalarType.Float32 => 4e-6, _ => 2e-2 };
         using var scope = NewDisposeScope();
-        using Case problem = new(dora, bias, dtype, drops ? .3 : 0);
+        using Case problem = new(dora, bias, dtype, drops ? .3 : 0, sizes: sizes);
         Tensor y = problem.Layer.call(problem.X);
         y.backward([problem.Gradient]);
 
@@ -238,24 +240,34 @@ public class LowRankStepTests
         }
     }
 
+    /// <summary>The sizes of a layer and its adapter, on [3, 70] tokens.</summary>
+    public sealed record Sizes(int Inputs, int Outputs, int Rank)
+    {
+        /// <summary>Sizes that this library's own products do not serve.</summary>
+        public static Sizes Odd { get; } = new(301, 533, 5);
+    }
+
     /// <summary>A layer with a trained adapter, and the same in float64.</summary>
     private sealed class Case : IDisposable
     {
+        private readonly long[] shape;
         private readonly Linear linear;
         private readonly double dropout;
         private readonly Tensor? bias;
 
-        public Case(bool dora, bool bias, ScalarType dtype, double dropout, DropoutPlacement placement = DropoutPlacement.AdapterPath)
+        public Case(bool dora, bool bias, ScalarType dtype, double dropout, DropoutPlacement placement = DropoutPlacement.AdapterPath, Sizes? sizes = null)
         {
+            (int inputs, int outputs, int rank) = sizes ?? Sizes.Odd;
+            shape = [3, 70, inputs];
             this.dropout = dropout;
             manual_seed(31);
-            linear = nn.Linear(Inputs, Outputs, bias, dtype: dtype);
-            LoraOptions options = new() { Rank = 5, Alpha = 7, Dropout = dropout, DropoutPlacement = placement };
+            linear = nn.Linear(inputs, outputs, bias, dtype: dtype);
+            LoraOptions options = new() { Rank = rank, Alpha = 7, Dropout = dropout, DropoutPlacement = placement };
             Layer = dora ? DoraLinear.From(linear, options) : LoraLinear.From(linear, options);
             DoraSharp.Tests.Reference.Disturb(Layer.Adapters);
             Adapter = (LoraAdapter)Layer.Adapters["default"];
-            X = randn(Shape).to(dtype).requires_grad_(true);
-            Gradient = randn([.. Shape[..^1], Outputs]).to(dtype);
+            X = randn(shape).to(dtype).requires_grad_(true);
+            Gradient = randn([.. shape[..^1], outputs]).to(dtype);
             if (bias)
             {
                 linear.bias!.requires_grad = true;
@@ -292,8 +304,8 @@ public class LowRankStepTests
                 }
 
                 manual_seed(32);
-                Tensor rows = X.detach().reshape(-1, Inputs).to(Adapter.DType);
-                return InputDropout.Next(rows, dropout).Factors(rows).to(ScalarType.Float64).reshape(Shape);
+                Tensor rows = X.detach().reshape(-1, shape[^1]).to(Adapter.DType);
+                return InputDropout.Next(rows, dropout).Factors(rows).to(ScalarType.Float64).reshape(shape);
             }
         }
 

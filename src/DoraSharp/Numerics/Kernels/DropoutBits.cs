@@ -16,30 +16,27 @@ internal readonly struct DropoutBits
     public const int Step = 8;
 
     private readonly ulong seed;
-    private readonly Vector256<uint> threshold;
+    private readonly int threshold;
 
     /// <param name="seed">What the mask depends on.</param>
     /// <param name="p">The probability that an element is dropped, at least 0 and below 1, to 32 binary places.</param>
     public DropoutBits(ulong seed, double p)
     {
         this.seed = seed;
-        threshold = Vector256.Create((uint)Math.Min(Math.Round(p * 4294967296.0), uint.MaxValue));
+
+        // Processors compare signed numbers faster: all is shifted down by 2^31.
+        threshold = (int)((uint)Math.Min(Math.Round(p * 4294967296.0), uint.MaxValue) ^ 0x80000000);
     }
 
     /// <summary>All ones for each of the elements from <paramref name="first"/> on that is kept, zero for the others.</summary>
     /// <param name="first">A multiple of <see cref="Step"/>.</param>
-    public Vector256<uint> Kept(long first)
+    public Vector256<int> Kept(long first) => From(first).Kept(first);
+
+    /// <summary>The same for all elements up to the next multiple of 2^32, where the key changes.</summary>
+    public Keyed From(long first)
     {
-        // A key for every 2^32 elements.
         ulong key = Mix(seed + ((ulong)(first >> 32) * 0x9E3779B97F4A7C15));
-        Vector256<uint> x = (Vector256.Create((uint)first) + Vector256<uint>.Indices) ^ Vector256.Create((uint)key);
-        x ^= x >>> 16;
-        x *= 0x7FEB352D;
-        x += Vector256.Create((uint)(key >> 32));
-        x ^= x >>> 15;
-        x *= 0x846CA68B;
-        x ^= x >>> 16;
-        return Vector256.GreaterThanOrEqual(x, threshold);
+        return new(Vector256.Create((uint)key), Vector256.Create((uint)(key >> 32)), Vector256.Create(threshold));
     }
 
     /// <summary>Steele, Lea and Flood's SplitMix64 finalizer.</summary>
@@ -48,5 +45,22 @@ internal readonly struct DropoutBits
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
         return z ^ (z >> 31);
+    }
+
+    /// <summary>The bits of 2^32 elements.</summary>
+    internal readonly struct Keyed(Vector256<uint> low, Vector256<uint> high, Vector256<int> threshold)
+    {
+        /// <inheritdoc cref="DropoutBits.Kept"/>
+        public Vector256<int> Kept(long first)
+        {
+            Vector256<uint> x = (Vector256.Create((uint)first) + Vector256<uint>.Indices) ^ low;
+            x ^= x >>> 16;
+            x *= 0x7FEB352D;
+            x += high;
+            x ^= x >>> 15;
+            x *= 0x846CA68B;
+            x ^= x >>> 16;
+            return ~Vector256.GreaterThan(threshold, x.AsInt32());
+        }
     }
 }

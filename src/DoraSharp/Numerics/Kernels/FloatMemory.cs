@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -6,8 +7,9 @@ namespace DoraSharp;
 internal static unsafe class FloatMemory
 {
     /// <summary>Whether a tensor is one.</summary>
-    public static bool Serves(Tensor tensor) => tensor.dtype == ScalarType.Float32 && tensor.device_type == TorchSharp.DeviceType.CPU && tensor.is_contiguous();
+    public static bool Serves(Tensor tensor) => Vector256.IsHardwareAccelerated &&
+        tensor.dtype == ScalarType.Float32 && tensor.device_type == TorchSharp.DeviceType.CPU && tensor.is_contiguous();
 
-    /// <summary>The first element.</summary>
-    public static float* Of(Tensor tensor) => (float*)TensorMemory.Address(tensor);
+    /// <summary>The first element; <see langword="null"/> where there is no tensor.</summary>
+    public static float* Of(Tensor? tensor) => tensor is null ? null : (float*)TensorMemory.Address(tensor);
 }

@@ -111,44 +111,47 @@ internal static unsafe class FourBitDecoder
     private static void Run<T, TElement, TLookup>(in FourBitMemory source, long first, long count, T* target, RowGain gain)
         where T : unmanaged
         where TElement : IDecodedElement<T>
-        where TLookup : ILevelLookup
+        where TLookup : ILevelLookup<TLookup>
     {
         T* table = stackalloc T[FourBitMemory.LevelCount];
+        TLookup lookup = TLookup.Create(source);
+        ScaleMemory scales = source.Scales;
         Vector256<float> lowerLevels = source.LowerLevels;
         Vector256<float> upperLevels = source.UpperLevels;
+        byte* codes = source.Codes;
         long end = first + count;
         for (long i = first; i < end;)
         {
-            float scale = source.Scales[source.Block(i)];
-            Vector256<float> lower = lowerLevels * scale;
-            Vector256<float> upper = upperLevels * scale;
+            float scale = scales[source.Block(i)];
+            float factor = 1;
             long stop = Math.Min(end, source.BlockEnd(i));
             if (gain.Exists)
             {
                 long row = gain.Row(i);
                 stop = Math.Min(stop, gain.RowEnd(row));
-                lower *= gain.Of(row);
-                upper *= gain.Of(row);
+                factor = gain.Of(row);
             }
 
-            TElement.Round(lower, upper, table);
+            TElement.Round(lowerLevels * scale * factor, upperLevels * scale * factor, table);
             T* to = target + (i - first);
             if ((i & 1) == 1)
             {
-                *to++ = table[source.Codes[i >> 1] & 15];
+                *to++ = table[codes[i >> 1] & 15];
                 i++;
             }
 
-            byte* codes = source.Codes + (i >> 1);
             long bytes = (stop - i) >> 1;
-            long done = TLookup.Run(codes, bytes, table, to);
-            ScalarLookup.Run(codes + done, bytes - done, table, to + (2 * done));
-            i += 2 * bytes;
-            if (i < stop)
+            long done = lookup.Run(codes + (i >> 1), bytes, table, scale, factor, to);
+            if (i + (2 * done) < stop)
             {
-                to[2 * bytes] = table[source.Codes[i >> 1] >> 4];
-                i++;
+                ScalarLookup.Run(codes + (i >> 1) + done, bytes - done, table, to + (2 * done));
+                if (((stop - i) & 1) == 1)
+                {
+                    to[2 * bytes] = table[codes[stop >> 1] >> 4];
+                }
             }
+
+            i = stop;
         }
     }
 }

@@ -4,36 +4,47 @@ using System.Runtime.Intrinsics.X86;
 
 namespace DoraSharp;
 
-/// <summary>AVX2.</summary>
-internal readonly unsafe struct Lookup256 : ILevelLookup
+/// <summary>AVX2, sixteen bytes to a step.</summary>
+internal readonly unsafe struct Lookup256 : ILevelLookup<Lookup256>
 {
+    private readonly LevelPlanes planes;
+
+    private Lookup256(LevelPlanes planes) => this.planes = planes;
+
+    public static Lookup256 Create(in FourBitMemory weight) => new(new(weight.LowerLevels, weight.UpperLevels));
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long Run<T>(byte* codes, long bytes, T* table, T* target)
+    public long Run<T>(byte* codes, long bytes, T* table, float scale, float gain, T* target)
         where T : unmanaged =>
-        sizeof(T) == sizeof(float) ? Run(codes, bytes, (float*)table, (float*)target)
+        sizeof(T) == sizeof(float) ? Run(codes, bytes, scale, gain, (float*)target)
         : sizeof(T) == sizeof(ushort) ? Run(codes, bytes, (ushort*)table, (ushort*)target)
         : 0;
 
-    /// <summary>Four bytes to a step: a permutation chooses among eight values, so there are two of them, and the code's upper bit decides.</summary>
+    /// <summary>The levels are looked up, and multiplied afterwards: a table of each block's own would have to be taken to pieces first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static long Run(byte* codes, long bytes, float* table, float* target)
+    private long Run(byte* codes, long bytes, float scale, float gain, float* target)
     {
-        Vector256<float> lower = Vector256.Load(table);
-        Vector256<float> upper = Vector256.Load(table + 8);
-        Vector256<uint> shifts = Vector256.Create(4u, 0, 12, 8, 20, 16, 28, 24);
+        // Each lookup gives two times four values: so that these are neighbours, pairs of bytes take turns to go to the halves of the vector.
+        Vector128<byte> order = Vector128.Create((byte)0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+        Vector256<float> scales = Vector256.Create(scale);
+        Vector256<float> gains = Vector256.Create(gain);
         long i = 0;
-        for (; i <= bytes - 4; i += 4)
+        for (; i <= bytes - 16; i += 16)
         {
-            Vector256<uint> code = Avx2.ShiftRightLogicalVariable(Vector256.Create(*(uint*)(codes + i)), shifts);
-            Vector256<float> low = Avx2.PermuteVar8x32(lower, code.AsInt32());
-            Vector256<float> high = Avx2.PermuteVar8x32(upper, code.AsInt32());
-            Avx.BlendVariable(low, high, (code << 28).AsSingle()).Store(target + (2 * i));
+            Vector128<byte> packed = Ssse3.Shuffle(Vector128.Load(codes + i), order);
+            Vector256<byte> code = Nibbles.InOrder(Avx2.ConvertToVector256Int16(packed).AsUInt16());
+            planes.Lookup(code, out Vector256<float> a, out Vector256<float> b, out Vector256<float> c, out Vector256<float> d);
+            float* to = target + (2 * i);
+            (a * scales * gains).Store(to);
+            (b * scales * gains).Store(to + 8);
+            (c * scales * gains).Store(to + 16);
+            (d * scales * gains).Store(to + 24);
         }
 
         return i;
     }
 
-    /// <summary>Sixteen bytes to a step: the values' lower and upper bytes are looked up each for themselves.</summary>
+    /// <summary>The values' lower and upper bytes are looked up each for themselves.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static long Run(byte* codes, long bytes, ushort* table, ushort* target)
     {

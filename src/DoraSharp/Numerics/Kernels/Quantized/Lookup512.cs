@@ -3,9 +3,11 @@ using System.Runtime.Intrinsics;
 namespace DoraSharp;
 
 /// <summary>512 bits: sixteen bytes to a step, for a permutation chooses among all sixteen values.</summary>
-internal readonly unsafe struct Lookup512 : ILevelLookup
+internal readonly unsafe struct Lookup512 : ILevelLookup<Lookup512>
 {
-    public static long Run<T>(byte* codes, long bytes, T* table, T* target)
+    public static Lookup512 Create(in FourBitMemory weight) => default;
+
+    public long Run<T>(byte* codes, long bytes, T* table, float scale, float gain, T* target)
         where T : unmanaged =>
         sizeof(T) == sizeof(float) ? Run(codes, bytes, (float*)table, (float*)target)
         : sizeof(T) == sizeof(ushort) ? Run(codes, bytes, (ushort*)table, (ushort*)target)
@@ -18,8 +20,8 @@ internal readonly unsafe struct Lookup512 : ILevelLookup
         for (; i <= bytes - 16; i += 16)
         {
             (Vector512<uint> first, Vector512<uint> second) = Vector512.Widen(Codes(codes + i));
-            Vector512.Shuffle(values, first.AsInt32()).Store(target + (2 * i));
-            Vector512.Shuffle(values, second.AsInt32()).Store(target + (2 * i) + 16);
+            Vector512.ShuffleNative(values, first.AsInt32()).Store(target + (2 * i));
+            Vector512.ShuffleNative(values, second.AsInt32()).Store(target + (2 * i) + 16);
         }
 
         return i;
@@ -31,7 +33,7 @@ internal readonly unsafe struct Lookup512 : ILevelLookup
         long i = 0;
         for (; i <= bytes - 16; i += 16)
         {
-            Vector512.Shuffle(values, Codes(codes + i)).Store(target + (2 * i));
+            Vector512.ShuffleNative(values, Codes(codes + i)).Store(target + (2 * i));
         }
 
         return i;

@@ -182,6 +182,25 @@ public class FourBitDecoderTests
     }
 
     [Fact]
+    public void Decode_NestedScales_RoundsThemTwice()
+    {
+        using var scope = NewDisposeScope();
+        Generator generator = new(6);
+        Tensor codes = randint(0, 256, [3000], dtype: ScalarType.Byte, generator: generator);
+        Tensor scaleCodes = randint(0, 256, [188], dtype: ScalarType.Byte, generator: generator);
+        Tensor map = randn(256, generator: generator);
+        Tensor nested = rand(3, generator: generator);
+        float[] levels = [.. randn(16, generator: generator).data<float>()];
+        Tensor scales = (map.index_select(0, scaleCodes.to(ScalarType.Int64)) * nested.repeat_interleave(64).narrow(0, 0, 188)) + 0.37f;
+        Tensor expected = empty(6000);
+        FourBitDecoder.Decode(FourBitMemory.Of(codes, scales, levels, 32, 6000), 0, expected);
+        Tensor actual = empty(6000);
+        FourBitDecoder.Decode(FourBitMemory.Of(codes, scaleCodes, map, nested, 0.37f, 64, levels, 32, 6000), 0, actual);
+
+        Reference.SameBits(actual, expected).Should().BeTrue();
+    }
+
+    [Fact]
     public void Of_TooFewCodesOrScales_Throws()
     {
         using var scope = NewDisposeScope();

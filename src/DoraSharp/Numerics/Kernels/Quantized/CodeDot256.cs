@@ -1,0 +1,51 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace DoraSharp;
+
+/// <summary>AVX2: the levels of all upper halves of 32 bytes, then those of all lower halves.</summary>
+internal readonly unsafe struct CodeDot256 : ICodeDot
+{
+    public static void Arrange(float* x, long count, float* arranged)
+    {
+        for (long unit = 0; unit < count; unit += ICodeDot.Unit)
+        {
+            for (int half = 0; half < 2; half++)
+            {
+                for (int k = 0; k < 32; k++)
+                {
+                    // The byte that LevelPlanes.Lookup has in lane k % 8 of its vector k / 8.
+                    int place = (k / 8 * 4) + (k % 4) + (k % 8 / 4 * 16);
+                    arranged[unit + (half * 32) + k] = x[unit + (2 * place) + half];
+                }
+            }
+        }
+    }
+
+    public static float Dot(in FourBitMemory weight, long first, long count, float* arranged)
+    {
+        LevelPlanes planes = new(weight.LowerLevels, weight.UpperLevels);
+        ScaleMemory scales = weight.Scales;
+        Vector256<byte> lowHalf = Vector256.Create((byte)15);
+        Vector256<float> sum = default;
+        byte* codes = weight.Codes + (first >> 1);
+        for (long i = 0; i < count; i += ICodeDot.Unit)
+        {
+            Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
+            Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, arranged + i);
+            Vector256<float> odd = Half(planes, bytes & lowHalf, arranged + i + 32);
+            sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(scales[weight.Block(first + i)]), sum);
+        }
+
+        return Vector256.Sum(sum);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Half(in LevelPlanes planes, Vector256<byte> codes, float* x)
+    {
+        planes.Lookup(codes, out Vector256<float> a, out Vector256<float> b, out Vector256<float> c, out Vector256<float> d);
+        Vector256<float> ab = Vector256.MultiplyAddEstimate(b, Vector256.Load(x + 8), a * Vector256.Load(x));
+        Vector256<float> cd = Vector256.MultiplyAddEstimate(d, Vector256.Load(x + 24), c * Vector256.Load(x + 16));
+        return ab + cd;
+    }
+}

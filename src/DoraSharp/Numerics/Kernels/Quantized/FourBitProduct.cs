@@ -1,0 +1,133 @@
+using static TorchSharp.torch;
+
+namespace DoraSharp;
+
+/// <summary>
+/// x Wᵀ for few rows of x, or W Aᵀ for an A of few rows, without a dense copy of the packed W. Up to three rows of x are multiplied
+/// with the codes themselves; for more of them pieces of W are decoded and multiplied while they are in a near cache.
+/// </summary>
+internal static unsafe class FourBitProduct
+{
+    /// <summary>The most rows of x that are multiplied with the codes: looking levels up costs as much as three products with decoded ones.</summary>
+    private const long MostDots = 3;
+
+    /// <summary>The columns that are decoded at a time.</summary>
+    private const int Piece = 4 * PanelKernel.Chunk;
+
+    /// <summary>x Wᵀ [tokens, rows] in float32.</summary>
+    /// <param name="weight">W [rows, width].</param>
+    /// <param name="x">[tokens, width], float32 on the CPU without gaps.</param>
+    /// <param name="path">The instructions to use.</param>
+    public static Tensor Multiply(FourBitMemory weight, Tensor x, VectorPath? path = null)
+    {
+        long rows = weight.Count / x.shape[1];
+        Tensor result = empty(x.shape[0], rows, dtype: ScalarType.Float32);
+        Run(weight, x, new(FloatMemory.Of(result), rowStride: 1, tokenStride: rows), path);
+        return result;
+    }
+
+    /// <summary>W Aᵀ [rows, r] in float32.</summary>
+    /// <param name="weight">W [rows, width].</param>
+    /// <param name="a">A [r, width], float32 on the CPU without gaps.</param>
+    /// <param name="path">The instructions to use.</param>
+    public static Tensor Project(FourBitMemory weight, Tensor a, VectorPath? path = null)
+    {
+        long rank = a.shape[0];
+        Tensor result = empty(weight.Count / a.shape[1], rank, dtype: ScalarType.Float32);
+        Run(weight, a, new(FloatMemory.Of(result), rowStride: rank, tokenStride: 1), path);
+        return result;
+    }
+
+    private static void Run(FourBitMemory weight, Tensor x, Target target, VectorPath? path)
+    {
+        VectorPath chosen = path ?? VectorPaths.Best;
+        long width = x.shape[1];
+        bool hasWholeUnits = width % ICodeDot.Unit == 0 && weight.BlockSize % ICodeDot.Unit == 0;
+        switch (chosen)
+        {
+            case VectorPath.Vector512 when hasWholeUnits && x.shape[0] <= MostDots:
+                Dots<CodeDot512>(weight, x, target);
+                break;
+            case VectorPath.Vector256 when hasWholeUnits && x.shape[0] <= MostDots:
+                Dots<CodeDot256>(weight, x, target);
+                break;
+            default:
+                using (Panels tokens = Panels.OfTransposed(FloatMemory.Of(x), width, x.shape[0]))
+                {
+                    RowBlocks.Run(weight.Count / width, x.numel(), PanelKernel.Rows, (first, end) => Multiply(weight, tokens, first, end, target, chosen));
+                }
+
+                break;
+        }
+    }
+
+    private static void Dots<TDot>(FourBitMemory weight, Tensor x, Target target)
+        where TDot : ICodeDot
+    {
+        (long tokens, long width) = (x.shape[0], x.shape[1]);
+        using FloatBuffer arranged = new(tokens * width);
+        float* numbers = arranged.Start;
+        TDot.Arrange(FloatMemory.Of(x), tokens * width, numbers);
+        RowBlocks.Run(weight.Count / width, width * tokens, 1, (first, end) =>
+        {
+            for (long row = first; row < end; row++)
+            {
+                for (long token = 0; token < tokens; token++)
+                {
+                    *target.At(row, token) = TDot.Dot(weight, row * width, width, numbers + (token * width));
+                }
+            }
+        });
+    }
+
+    /// <summary>The products of the rows [first, end).</summary>
+    private static void Multiply(FourBitMemory weight, Panels x, long first, long end, Target target, VectorPath path)
+    {
+        float* pieces = stackalloc float[PanelKernel.Rows * Piece];
+        using FloatBuffer sums = new(x.Count * PanelKernel.Rows * Panels.Width);
+        long width = x.Rows;
+        for (long row = first; row < end; row += PanelKernel.Rows)
+        {
+            int rows = (int)Math.Min(PanelKernel.Rows, end - row);
+            sums.Clear();
+            for (long column = 0; column < width; column += Piece)
+            {
+                int count = (int)Math.Min(Piece, width - column);
+                for (int k = 0; k < rows; k++)
+                {
+                    FourBitDecoder.DecodeHere(weight, ((row + k) * width) + column, count, pieces + (k * Piece), path: path);
+                }
+
+                AddProducts(pieces, rows, count, x, column, sums.Start);
+            }
+
+            for (int token = 0; token < x.Columns; token++)
+            {
+                for (int k = 0; k < rows; k++)
+                {
+                    *target.At(row + k, token) = sums.Start[((((token / Panels.Width) * PanelKernel.Rows) + k) * Panels.Width) + (token % Panels.Width)];
+                }
+            }
+        }
+    }
+
+    /// <summary>sums [panels, 6, 16] += the products of pieces of rows with all tokens.</summary>
+    private static void AddProducts(float* pieces, int rows, int count, Panels x, long column, float* sums)
+    {
+        for (int start = 0; start < count; start += PanelKernel.Chunk)
+        {
+            int steps = Math.Min(PanelKernel.Chunk, count - start);
+            for (int panel = 0; panel < x.Count; panel++)
+            {
+                AddingSink sink = new(sums + (panel * PanelKernel.Rows * Panels.Width), Panels.Width);
+                PanelKernel.Multiply(pieces + start, Piece, 1, rows, steps, x.At(panel, column + start), sink);
+            }
+        }
+    }
+
+    /// <summary>Where products go.</summary>
+    private readonly struct Target(float* memory, long rowStride, long tokenStride)
+    {
+        public float* At(long row, long token) => memory + (row * rowStride) + (token * tokenStride);
+    }
+}
