@@ -55,10 +55,9 @@ internal static class QuantizedProduct
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype.</summary>
     public static Tensor Project(QuantizedTensor weight, Tensor a)
     {
-        if (weight is FourBitTensor packed && a.dtype == ScalarType.Float32 && FourBitProduct.Serves(a))
+        if (PackedOnCpu(weight, a) is { } packed)
         {
-            using Tensor factors = a.contiguous();
-            return FourBitProduct.Project(packed.Memory(), factors);
+            return FourBitProduct.Project(packed.Memory(), a);
         }
 
         Tensor result = empty([weight.Shape[0], a.shape[0]], a.dtype, a.device);
@@ -78,6 +77,9 @@ internal static class QuantizedProduct
 
         return y.to(x.dtype).MoveToOuterDisposeScope();
     }
+
+    private static FourBitTensor? PackedOnCpu(QuantizedTensor weight, Tensor x) =>
+        weight is FourBitTensor packed && FloatMemory.Serves(x) && packed.Codes.device_type == TorchSharp.DeviceType.CPU && x.numel() > 0 ? packed : null;
 
     private static void ByRowBlocks(QuantizedTensor weight, ScalarType dtype, Action<Tensor, long> work)
     {
