@@ -12,5 +12,6 @@ internal static class SuiteCatalog
         new ModelSuite(),
         new MicroSuite(),
         new PrecisionSuite(),
+        new QuantizationSuite(),
     ];
 }

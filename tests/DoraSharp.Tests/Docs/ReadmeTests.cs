@@ -34,6 +34,7 @@ public partial class ReadmeTests
     [InlineData("docs/methods.md")]
     [InlineData("docs/precision.md")]
     [InlineData("docs/peft-compatibility.md")]
+    [InlineData("docs/quantization.md")]
     public void Links_InADocument_PointToFiles(string document)
     {
         string folder = Path.GetDirectoryName(RepositoryFolder.File(document))!;

@@ -8,7 +8,10 @@ namespace DoraSharp;
 internal unsafe interface ICodeDot
 {
     /// <summary>The elements of a unit.</summary>
-    public const int Unit = 64;
+    const int Unit = 64;
+
+    /// <summary>The elements whose scales are read at once, a multiple of the unit.</summary>
+    const int Piece = 4096;
 
     /// <summary>Puts a vector in the order in which the lookup gives the levels.</summary>
     /// <param name="x">[count].</param>
