@@ -8,9 +8,18 @@ internal static class QuantizedProduct
     /// <summary>The scratch that decoded rows may take, in elements.</summary>
     private const long BlockElements = 1 << 22;
 
+    /// <summary>Up to this number of tokens the codes are multiplied as they are, or in pieces that stay in a near cache.</summary>
+    private const long FewTokens = 8;
+
     /// <summary>x Wᵀ + b: [tokens, in] to [tokens, out], all in one dtype.</summary>
     public static Tensor Forward(Tensor x, QuantizedTensor weight, Tensor? bias)
     {
+        if (x.shape[0] <= FewTokens && PackedOnCpu(weight, x) is { } packed)
+        {
+            Tensor product = FourBitProduct.Multiply(packed.Memory(), x);
+            return bias is null ? product : product.add_(bias);
+        }
+
         Tensor y = empty([x.shape[0], weight.Shape[0]], x.dtype, x.device);
         ByRowBlocks(weight, x.dtype, (block, first) =>
         {
@@ -47,10 +56,18 @@ internal static class QuantizedProduct
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype.</summary>
     public static Tensor Project(QuantizedTensor weight, Tensor a)
     {
+        if (PackedOnCpu(weight, a) is { } packed)
+        {
+            return FourBitProduct.Project(packed.Memory(), a);
+        }
+
         Tensor result = empty([weight.Shape[0], a.shape[0]], a.dtype, a.device);
         ByRowBlocks(weight, a.dtype, (block, first) => result.narrow(0, first, block.shape[0]).addmm_(block, a.t(), beta: 0, alpha: 1));
         return result;
     }
+
+    private static FourBitTensor? PackedOnCpu(QuantizedTensor weight, Tensor x) =>
+        weight is FourBitTensor packed && FloatMemory.Serves(x) && packed.Codes.device_type == TorchSharp.DeviceType.CPU && x.numel() > 0 ? packed : null;
 
     private static void ByRowBlocks(QuantizedTensor weight, ScalarType dtype, Action<Tensor, long> work)
     {

@@ -73,7 +73,7 @@ internal sealed class QuantizedStep : BackwardPass
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        Tensor rows = x.reshape(-1, weight.Shape[1]).to(computeType);
+        Tensor rows = x.reshape(-1, weight.Shape[1]).to(computeType).contiguous();
         Tensor y = QuantizedProduct.Forward(rows, weight, bias?.to(computeType)).to(x.dtype);
 
         // Not as a view of another tensor: libtorch would refuse to change it in place.

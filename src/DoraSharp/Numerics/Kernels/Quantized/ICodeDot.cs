@@ -8,7 +8,7 @@ namespace DoraSharp;
 internal unsafe interface ICodeDot
 {
     /// <summary>The elements of a unit.</summary>
-    public const int Unit = 64;
+    const int Unit = 64;
 
     /// <summary>Puts a vector in the order in which the lookup gives the levels.</summary>
     /// <param name="x">[count].</param>
