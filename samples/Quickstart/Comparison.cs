@@ -37,7 +37,7 @@ public sealed class Comparison : IDisposable
     public AdaptationRun Run(FineTuningMethod method)
     {
         using PeakMemory memory = new();
-        LlamaForCausalLM model = baseModel.LoadWeights();
+        LlamaForCausalLM model = method.Load(baseModel);
         manual_seed(options.Seed);
         AdaptedModel? adapted = method.Prepare(model);
         Parameter[] parameters = [.. adapted?.TrainableParameters() ?? model.parameters()];

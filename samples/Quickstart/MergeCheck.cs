@@ -13,14 +13,15 @@ public static class MergeCheck
 
     /// <summary>Checks that the adapter in <paramref name="folder"/> gives <paramref name="trainedLogits"/>, adapted and merged, at the base's speed.</summary>
     /// <param name="baseModel">The model that the adapter was trained on.</param>
+    /// <param name="method">The method that trained it.</param>
     /// <param name="folder">The saved adapter.</param>
     /// <param name="probe">Token ids [batch, tokens], int64.</param>
     /// <param name="trainedLogits">What the trained model makes of the probe: [batch, tokens, vocabulary].</param>
-    public static MergeResult Run(BaseModel baseModel, string folder, Tensor probe, Tensor trainedLogits)
+    public static MergeResult Run(BaseModel baseModel, FineTuningMethod method, string folder, Tensor probe, Tensor trainedLogits)
     {
         using IDisposable noGradient = no_grad();
         using DisposeScope scope = NewDisposeScope();
-        using LlamaForCausalLM merged = baseModel.LoadWeights();
+        using LlamaForCausalLM merged = method.Load(baseModel);
         using LlamaForCausalLM original = baseModel.LoadWeights();
         merged.eval();
         original.eval();

@@ -12,6 +12,7 @@ Option<string> model = new("--model") { Description = "Hugging Face folder of a 
 Option<string> data = new("--data") { Description = "Text file to adapt to (default: the documentation of ASP.NET Core in the .NET SDK)" };
 Option<string> output = new("--output") { Description = "Folder for the plot and the adapter", DefaultValueFactory = _ => defaults.Output };
 Option<string> json = new("--json") { Description = "File for the figures" };
+Option<string[]> method = new("--method") { Description = "Method to compare, several times for several: full, lora, dora, qlora, qdora (default: the first three)" };
 Option<int> steps = new("--steps") { Description = "Optimizer steps of each method", DefaultValueFactory = _ => defaults.Steps };
 Option<int> rank = new("--rank") { Description = "Rank of the adapters; their alpha is twice that", DefaultValueFactory = _ => defaults.Rank };
 Option<double> rate = new("--learning-rate")
@@ -21,9 +22,9 @@ Option<double> rate = new("--learning-rate")
 };
 Option<int> seed = new("--seed") { Description = "Seed of first values and batches", DefaultValueFactory = _ => defaults.Seed };
 
-RootCommand command = new("Adapts a pretrained Llama to new text by full fine-tuning, LoRA and DoRA, and compares them.")
+RootCommand command = new("Adapts a pretrained Llama to new text by full fine-tuning, LoRA and DoRA, over 4-bit weights too, and compares them.")
 {
-    model, data, output, json, steps, rank, rate, seed,
+    model, data, output, json, method, steps, rank, rate, seed,
 };
 command.SetAction(arguments => UserErrors.Report(() => QuickstartCommand.Run(
     defaults with
@@ -32,6 +33,7 @@ command.SetAction(arguments => UserErrors.Report(() => QuickstartCommand.Run(
         Data = arguments.GetValue(data),
         Output = arguments.GetRequiredValue(output),
         Json = arguments.GetValue(json),
+        Methods = arguments.GetValue(method) is { Length: > 0 } methods ? methods : defaults.Methods,
         Steps = arguments.GetValue(steps),
         Rank = arguments.GetValue(rank),
         LearningRate = arguments.GetValue(rate),

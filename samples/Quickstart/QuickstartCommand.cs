@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 
 namespace DoraSharp.Samples.Quickstart;
 
-/// <summary>The whole way once: load, adapt three times, compare, save, load, merge, check.</summary>
+/// <summary>The whole way once: load, adapt by each method, compare, save the last adapter, load, merge, check.</summary>
 public static class QuickstartCommand
 {
     private const int ChecksFailed = 2;
@@ -21,9 +21,15 @@ public static class QuickstartCommand
         CheckRank(options.Rank, baseModel.Config);
         TextSplit text = AdaptationText.Read(options.Data);
         OutputPath.RequireFolder("--output", options.Output);
-        string adapterFolder = Path.Combine(options.Output, "dora-adapter");
+        IReadOnlyList<FineTuningMethod> methods = FineTuningMethod.Chosen(options);
+        FineTuningMethod? saved = methods.LastOrDefault(method => method.Adapter is not null);
+        string adapterFolder = Path.Combine(options.Output, $"{saved?.Id}-adapter");
         string plot = Path.Combine(options.Output, "loss.png");
-        OutputPath.RequireFolder("--output", adapterFolder);
+        if (saved is not null)
+        {
+            OutputPath.RequireFolder("--output", adapterFolder);
+        }
+
         OutputPath.RequireFile("--output", plot);
         if (options.Json is not null)
         {
@@ -37,31 +43,35 @@ public static class QuickstartCommand
         List<MethodResult> results = [];
         MergeResult? merged = null;
         string after = "";
-        foreach (FineTuningMethod method in FineTuningMethod.All(options))
+        foreach (FineTuningMethod method in methods)
         {
             using AdaptationRun run = comparison.Run(method);
             results.Add(run.Result);
-            if (method.Adapter is { UseDora: true } && run.Adapted is { } adapted)
+            after = method == saved || saved is null ? sample.Continue(run.Model) : after;
+            if (method == saved && run.Adapted is { } adapted)
             {
-                after = sample.Continue(run.Model);
                 PeftMetadata about = new() { BaseModelNameOrPath = baseModel.Name };
                 OutputPath.Explain("--output", adapterFolder, () => adapted.Save(adapterFolder, about));
-                merged = CheckMerge(baseModel, adapterFolder, run.Model, comparison.Training, options.Seed);
+                merged = CheckMerge(baseModel, method, adapterFolder, run.Model, comparison.Training, options.Seed);
             }
         }
 
         ResultTable.Print(console, results);
         LossPlot.Write(plot, results);
-        PrintSamples(console, before, after);
+        PrintSamples(console, before, (saved ?? methods[^1]).Title, after);
         console.WriteLine($"Loss plot: {plot}");
-        console.WriteLine($"DoRA adapter: {adapterFolder}");
-        PrintMerge(console, merged!);
-        if (options.Json is not null)
+        if (merged is not null)
         {
-            ResultFile.Write(options.Json, results, merged!);
+            console.WriteLine($"{saved!.Title} adapter: {adapterFolder}");
+            PrintMerge(console, merged);
         }
 
-        return merged!.Passed ? 0 : ChecksFailed;
+        if (options.Json is not null)
+        {
+            ResultFile.Write(options.Json, results, merged);
+        }
+
+        return merged?.Passed == false ? ChecksFailed : 0;
     }
 
     private static void CheckNumbers(QuickstartOptions options)
@@ -97,20 +107,20 @@ public static class QuickstartCommand
     }
 
     /// <summary>Compares a fresh model that loads the saved adapter with the trained one.</summary>
-    private static MergeResult CheckMerge(BaseModel baseModel, string adapterFolder, LlamaForCausalLM trained, TokenStream text, int seed)
+    private static MergeResult CheckMerge(BaseModel baseModel, FineTuningMethod method, string adapterFolder, LlamaForCausalLM trained, TokenStream text, int seed)
     {
         using IDisposable noGradient = no_grad();
         using Tensor probe = text.RandomWindows(new Random(seed), ProbeRows, Math.Min(ProbeTokens, baseModel.Config.MaxPositions));
         using Tensor logits = trained.call(probe);
-        return MergeCheck.Run(baseModel, adapterFolder, probe, logits);
+        return MergeCheck.Run(baseModel, method, adapterFolder, probe, logits);
     }
 
-    private static void PrintSamples(IAnsiConsole console, string before, string after)
+    private static void PrintSamples(IAnsiConsole console, string before, string title, string after)
     {
-        foreach ((string title, string text) in new[] { ("Before", before), ("After DoRA", after) })
+        foreach ((string heading, string text) in new[] { ("Before", before), ($"After {title}", after) })
         {
             console.WriteLine();
-            console.WriteLine($"{title}: {text}");
+            console.WriteLine($"{heading}: {text}");
         }
 
         console.WriteLine();

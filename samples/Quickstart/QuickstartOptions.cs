@@ -15,6 +15,9 @@ public sealed record QuickstartOptions
     /// <summary>Where the figures go as JSON; null writes none.</summary>
     public string? Json { get; init; }
 
+    /// <summary>The methods to compare: <c>full</c>, <c>lora</c>, <c>dora</c>, <c>qlora</c>, <c>qdora</c>.</summary>
+    public IReadOnlyList<string> Methods { get; init; } = ["full", "lora", "dora"];
+
     /// <summary>Optimizer steps of each method.</summary>
     public int Steps { get; init; } = 120;
 

@@ -12,13 +12,13 @@ public sealed record ResultFile
     [JsonPropertyName("methods")]
     public required IReadOnlyList<Method> Methods { get; init; }
 
-    /// <summary>How the merged model compares.</summary>
+    /// <summary>How the merged model compares; null where no method has an adapter.</summary>
     [JsonPropertyName("merged")]
-    public required MergedModel Merged { get; init; }
+    public required MergedModel? Merged { get; init; }
 
     /// <summary>Writes the figures.</summary>
     /// <exception cref="UserException">The file cannot be written.</exception>
-    public static void Write(string path, IEnumerable<MethodResult> results, MergeResult merged)
+    public static void Write(string path, IEnumerable<MethodResult> results, MergeResult? merged)
     {
         ResultFile file = new()
         {
@@ -32,7 +32,7 @@ public sealed record ResultFile
                     result.Curve.Duration.TotalSeconds,
                     result.PeakMegabytes)),
             ],
-            Merged = new MergedModel(merged.MaxRelativeError, merged.TimeRatio),
+            Merged = merged is null ? null : new MergedModel(merged.MaxRelativeError, merged.TimeRatio),
         };
         OutputPath.WriteFile("--json", path, [.. JsonSerializer.SerializeToUtf8Bytes(file, Format), (byte)'\n']);
     }

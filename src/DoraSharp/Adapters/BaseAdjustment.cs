@@ -13,7 +13,7 @@ internal sealed record BaseAdjustment(WeightReplacement Base, Tensor A, Tensor B
     {
         using var noGrad = no_grad();
         BaseAdjustment adjustment = new(
-            weight.Replace(factors.Residual!, bias: null, requantize: true), factors.A.clone().DetachFromDisposeScope(), factors.B.clone().DetachFromDisposeScope());
+            factors.Quantized is { } quantized ? weight.Replace(quantized) : weight.Replace(factors.Residual!, bias: null, requantize: true), factors.A.clone().DetachFromDisposeScope(), factors.B.clone().DetachFromDisposeScope());
         try
         {
             adjustment.Base.Apply();

@@ -368,7 +368,11 @@ public sealed partial class AdaptedModel : IDisposable
                 TiedWeights.RefuseChange(Model, installation.Layers, layer, $"The initialization {changing.Initialization}");
                 goto default;
             default:
-                stack.Add(name, (LoraOptions)site.Options, DataOf(layer, (LoraOptions)site.Options), plan.Initializes && !injection.BaseIsAdjusted);
+                using (NewDisposeScope())
+                {
+                    stack.Add(name, (LoraOptions)site.Options, DataOf(layer, (LoraOptions)site.Options), plan.Initializes && !injection.BaseIsAdjusted);
+                }
+
                 break;
         }
     }
@@ -406,6 +410,14 @@ public sealed partial class AdaptedModel : IDisposable
 
     private Tensor? DataOf(InstalledLayer layer, LoraOptions options)
     {
+        if (options.Initialization == LoraInitialization.Loftq && layer.Stack.Weight is { Quantization: not null } quantized)
+        {
+            Tensor? original = injection.OriginalWeight?.Invoke(layer.Path);
+            return original is null || original.shape.SequenceEqual(quantized.Shape)
+                ? original
+                : throw new ArgumentException($"{nameof(InjectionOptions.OriginalWeight)} gave [{string.Join(", ", original.shape)}] for {layer.Path}, whose weight is [{string.Join(", ", quantized.Shape)}]. Nothing was changed.");
+        }
+
         if (injection.InitializationData is not { } data || data.Method != options.Initialization || !data.Paths.Contains(layer.Path))
         {
             return null;

@@ -70,6 +70,14 @@ public sealed record InjectionOptions
     public InitializationData? InitializationData { get; init; }
 
     /// <summary>
+    /// The dense weight [out, in] that a quantized layer was made of, by the layer's path, for <see cref="LoraInitialization.Loftq"/>: of a
+    /// dense twin of the model, or read from its file. It is only read; what the function makes is disposed afterwards.
+    /// PEFT: <c>replace_lora_weights_loftq</c>.
+    /// </summary>
+    /// <value><see langword="null"/> by default.</value>
+    public Func<string, Tensor>? OriginalWeight { get; init; }
+
+    /// <summary>
     /// The model's weights are already what the adapter's initialization left of them (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA):
     /// they are not changed again.
     /// </summary>

@@ -106,6 +106,12 @@ internal sealed record InjectionPlan(
                     continue;
                 }
 
+                if (node.Module is QuantizedLayer)
+                {
+                    throw new ArgumentException(
+                        $"{nameof(AdapterOptions.ModulesToSave)} '{saved}' would train {path}, which is quantized and therefore frozen. Adapt it, or put the layer that {nameof(QuantizedLinear.Dequantize)} gives in its place.");
+                }
+
                 IEnumerable<string> names = node.Module.named_parameters(recurse: false).Select(parameter => parameter.name)
                     .Concat(node.Module.named_buffers(recurse: false, include_nonpersistent: false).Select(buffer => buffer.name));
                 foreach (string name in names)

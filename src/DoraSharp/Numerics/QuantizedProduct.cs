@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>Products with a quantized matrix W [out, in], of which no more than some rows are dense at any time.</summary>
+/// <summary>
+/// Products with a quantized matrix W [out, in], of which no more than some rows are dense at any time: decoded into scratch memory that is
+/// shared. Decoding takes a few per cent of the product of a few hundred tokens; with few tokens the codes themselves are multiplied.
+/// </summary>
 internal static class QuantizedProduct
 {
     /// <summary>The scratch that decoded rows may take, in elements.</summary>
@@ -11,6 +14,11 @@ internal static class QuantizedProduct
     /// <summary>x Wᵀ + b: [tokens, in] to [tokens, out], all in one dtype.</summary>
     public static Tensor Forward(Tensor x, QuantizedTensor weight, Tensor? bias)
     {
+        if (weight is FourBitTensor packed && FourBitProduct.Serves(x))
+        {
+            return OfFewTokens(x, packed, bias);
+        }
+
         Tensor y = empty([x.shape[0], weight.Shape[0]], x.dtype, x.device);
         ByRowBlocks(weight, x.dtype, (block, first) =>
         {
@@ -47,10 +55,31 @@ internal static class QuantizedProduct
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype.</summary>
     public static Tensor Project(QuantizedTensor weight, Tensor a)
     {
+        if (PackedOnCpu(weight, a) is { } packed)
+        {
+            return FourBitProduct.Project(packed.Memory(), a);
+        }
+
         Tensor result = empty([weight.Shape[0], a.shape[0]], a.dtype, a.device);
         ByRowBlocks(weight, a.dtype, (block, first) => result.narrow(0, first, block.shape[0]).addmm_(block, a.t(), beta: 0, alpha: 1));
         return result;
     }
+
+    /// <summary>W is not rounded to the dtype of x here: the product is rounded once, at its end.</summary>
+    private static Tensor OfFewTokens(Tensor x, FourBitTensor weight, Tensor? bias)
+    {
+        using var scope = NewDisposeScope();
+        Tensor y = FourBitProduct.Multiply(weight.Memory(), x.to(ScalarType.Float32).contiguous());
+        if (bias is not null)
+        {
+            y.add_(bias);
+        }
+
+        return y.to(x.dtype).MoveToOuterDisposeScope();
+    }
+
+    private static FourBitTensor? PackedOnCpu(QuantizedTensor weight, Tensor x) =>
+        weight is FourBitTensor packed && FloatMemory.Serves(x) && packed.Codes.device_type == TorchSharp.DeviceType.CPU && x.numel() > 0 ? packed : null;
 
     private static void ByRowBlocks(QuantizedTensor weight, ScalarType dtype, Action<Tensor, long> work)
     {

@@ -45,8 +45,13 @@ internal sealed class QuantizedStep : BackwardPass
         }
     }
 
-    public override void Run(Tensor outputGradient, Span<Tensor?> gradients)
+    public override void Run(ReadOnlySpan<Tensor?> outputGradients, Span<Tensor?> gradients)
     {
+        if (outputGradients[0] is not { } outputGradient)
+        {
+            return;
+        }
+
         // Throws where the codes have been overwritten since.
         using Tensor unchanged = codes!.Unpack();
         Tensor dY = outputGradient.reshape(-1, outputGradient.shape[^1]);
@@ -73,7 +78,7 @@ internal sealed class QuantizedStep : BackwardPass
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        Tensor rows = x.reshape(-1, weight.Shape[1]).to(computeType);
+        Tensor rows = x.reshape(-1, weight.Shape[1]).to(computeType).contiguous();
         Tensor y = QuantizedProduct.Forward(rows, weight, bias?.to(computeType)).to(x.dtype);
 
         // Not as a view of another tensor: libtorch would refuse to change it in place.

@@ -14,6 +14,9 @@ internal sealed class WeightError
     /// <summary>‖stored − exact‖/‖exact‖; without a norm to compare with, ‖stored − exact‖.</summary>
     public double Relative => Math.Sqrt(squaredNorm > 0 ? squaredError / squaredNorm : squaredError);
 
+    /// <summary>‖exact‖.</summary>
+    public double Norm => Math.Sqrt(squaredNorm);
+
     /// <summary>The largest |stored − exact|.</summary>
     public double Max { get; private set; }
 

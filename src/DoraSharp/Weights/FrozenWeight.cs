@@ -38,6 +38,9 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The shape of W in the layer's own layout: what <see cref="ToMatrix"/> takes.</summary>
     public abstract long[] Shape { get; }
 
+    /// <summary>How W is quantized; <see langword="null"/> where it is not.</summary>
+    public virtual QuantizationOptions? Quantization => null;
+
     /// <summary>Whether replacing W writes into the memory of <see cref="Stored"/>, and so changes whatever shares it.</summary>
     public virtual bool IsReplacedInPlace => true;
 
@@ -76,6 +79,10 @@ internal abstract class FrozenWeight : IDisposable
     /// <param name="bias">The new bias [out]; <see langword="null"/> to keep the present one.</param>
     /// <param name="requantize">Whether a quantized weight is quantized again; it becomes dense otherwise.</param>
     public abstract WeightReplacement Replace(Tensor matrix, Tensor? bias, bool requantize);
+
+    /// <summary>The same by a weight that is quantized already and becomes this one's, or is given back with the exception.</summary>
+    /// <exception cref="NotSupportedException">W is not quantized.</exception>
+    public virtual WeightReplacement Replace(QuantizedTensor quantized) => throw new NotSupportedException("A dense weight cannot be replaced by a quantized one.");
 
     /// <summary>W Aᵀ [out, r] for A [r, in], in A's dtype, never through a dense copy of W in another dtype.</summary>
     public virtual Tensor Project(Tensor a) => ByRowBlocks(a.dtype, block => block.matmul(a.t()));

@@ -25,6 +25,8 @@ internal sealed class QuantizedWeight(QuantizedLinear layer) : FrozenWeight
 
     public override bool IsReplacedInPlace => false;
 
+    public override QuantizationOptions Quantization => layer.Weight.Options;
+
     public override Tensor Product(Tensor x) => layer.Dense is { } dense
         ? nn.functional.linear(x.to(dense.dtype), dense).to(x.dtype)
         : QuantizedStep.Apply(x, layer.Weight, bias: null, DType);
@@ -78,6 +80,8 @@ internal sealed class QuantizedWeight(QuantizedLinear layer) : FrozenWeight
 
     public override WeightReplacement Replace(Tensor matrix, Tensor? bias, bool requantize) =>
         requantize ? new RequantizedWeight(this, layer, matrix, bias) : new DequantizedWeight(this, layer, matrix, bias);
+
+    public override WeightReplacement Replace(QuantizedTensor quantized) => new RequantizedWeight(this, layer, quantized);
 
     private protected override Tensor ComputeSquaredRowNorms() => layer.Dense is null ? layer.Weight.SquaredRowNorms() : base.ComputeSquaredRowNorms();
 

@@ -26,6 +26,18 @@ internal sealed class RequantizedWeight : WeightReplacement
         Error = WeightError.Of(other, matrix);
     }
 
+    /// <summary>Takes a weight that is quantized already; its error is not known.</summary>
+    /// <param name="weight">The weight that is going to be replaced.</param>
+    /// <param name="layer">Its layer.</param>
+    /// <param name="quantized">The new weight, which becomes this object's.</param>
+    public RequantizedWeight(QuantizedWeight weight, QuantizedLayer layer, QuantizedTensor quantized)
+        : base(weight, newBias: null)
+    {
+        (this.weight, this.layer) = (weight, layer);
+        other = QuantizedParts.WithType(quantized, layer.Weight.DType);
+        Error = new();
+    }
+
     /// <summary>How far the new weight is from the matrix that it was made of.</summary>
     public WeightError Error { get; }
 

@@ -91,6 +91,23 @@ public sealed class ReadmeExamples : IDisposable
     }
 
     [Fact]
+    public void FourBitWeights()
+    {
+        var report = model.Quantize(); // every Linear but an output head: NF4 with double quantization, 4.127 bits per parameter
+        Console.WriteLine(report);
+        using var adapted = AdapterInjector.Inject(model, new LoraOptions { UseDora = true }); // QDoRA; all else is as for dense weights
+        using var output = model.call(input);
+        var merged = adapted.Merge(); // dense for as long as it is merged; with requantize: true in 4 bits, at the error that it reports
+        adapted.Unmerge(); // the same 4-bit codes, bit for bit
+
+        report.Sites.Should().HaveCount(2);
+        report.BitsPerParameter.Should().BeInRange(4.12, 4.2);
+        merged.Layers.Should().OnlyContain(layer => !layer.IsQuantized);
+        using Tensor again = model.call(input);
+        Reference.SameBits(again, output).Should().BeTrue();
+    }
+
+    [Fact]
     public void PeftFolders()
     {
         using (AdaptedModel trained = AdapterInjector.Inject(model, new LoraOptions { Initialization = LoraInitialization.Random }))
@@ -129,5 +146,18 @@ public sealed class ReadmeExamples : IDisposable
         Reference.MaxRelativeError(merged, expected).Should().BeLessThan(1e-5);
         Reference.MaxRelativeError(unloaded, expected).Should().BeLessThan(1e-5);
         model.modules().OfType<AdaptedLayer>().Should().BeEmpty();
+    }
+
+    [Fact]
+    public void LessMemory()
+    {
+        using var adapted = AdapterInjector.Inject(model, new LoraOptions { UseDora = true, Dropout = 0.05 });
+        using (GradientCheckpointing.Enable(model, ["0", "2"])) // of a Llama: @"model\.layers\.\d+"
+        {
+            // What these modules compute on their way is not kept, but computed again in the backward pass: the same gradients, bit for bit.
+            model.call(input).sum().backward();
+        }
+
+        adapted.TrainableParameters().Select(parameter => parameter.grad).Should().NotContainNulls();
     }
 }

@@ -17,7 +17,7 @@ public partial class ReadmeTests
     }
 
     [Theory]
-    [InlineData("README.md", 5)]
+    [InlineData("README.md", 6)]
     [InlineData("src/DoraSharp/README.md", 0)]
     public void FurtherExamples_InAReadme_AreTestsThatRun(string readme, int count)
     {
@@ -33,6 +33,7 @@ public partial class ReadmeTests
     [InlineData("docs/architecture.md")]
     [InlineData("docs/methods.md")]
     [InlineData("docs/peft-compatibility.md")]
+    [InlineData("docs/quantization.md")]
     public void Links_InADocument_PointToFiles(string document)
     {
         string folder = Path.GetDirectoryName(RepositoryFolder.File(document))!;

@@ -12,13 +12,19 @@ public class PeftTrainingTests
     [InlineData("stories260K-dora")]
     [InlineData("story-llama-lora")]
     [InlineData("story-llama-dora")]
+    [InlineData("stories260K-qlora")]
+    [InlineData("stories260K-qdora")]
     public void Train_FromPeftsStart_FollowsItsLossesToItsEnd(string name)
     {
         using var outer = NewDisposeScope();
         GoldenCase golden = GoldenCase.Of("batches.safetensors", "models", "train", name);
         string basePath = golden.Json.GetProperty("base").GetString()!;
         basePath.Should().StartWith("shared/");
-        using LlamaForCausalLM model = LlamaForCausalLM.Load(SharedFolder.Require(basePath["shared/".Length..].Split('/')));
+        bool isQuantized = golden.Json.TryGetProperty("quantization", out JsonElement quantization);
+        using LlamaForCausalLM model = LlamaForCausalLM.Load(isQuantized
+            ? golden.Folder(quantization.GetProperty("base_nf4").GetString()!)
+            : SharedFolder.Require(basePath["shared/".Length..].Split('/')));
+        model.modules().OfType<QuantizedLinear>().Any().Should().Be(isQuantized);
         using AdaptedModel adapted = AdaptedModel.Load(model, golden.Folder(golden.Json.GetProperty("start").GetString()!));
         JsonElement settings = golden.Json.GetProperty("optimizer");
         JsonElement tolerance = golden.Json.GetProperty("tolerance");

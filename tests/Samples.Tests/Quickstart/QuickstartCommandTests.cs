@@ -31,6 +31,31 @@ public class QuickstartCommandTests
         CheckAdapter(Path.Combine(options.Output, "dora-adapter", "adapter_config.json"));
     }
 
+    [Fact]
+    public void Run_QuantizedMethods_ChecksTheLastAdapterOverTheQuantizedModel()
+    {
+        using TemporaryFolder folder = new();
+        using TextConsole console = new();
+        QuickstartOptions options = new()
+        {
+            Data = folder.Write("text.txt", Text()),
+            Output = Path.Combine(folder.Path, "out"),
+            Json = Path.Combine(folder.Path, "figures.json"),
+            Methods = ["qlora", "qdora"],
+            Steps = 3,
+            Rank = 4,
+        };
+
+        QuickstartCommand.Run(options, console.Console).Should().Be(0, console.Text);
+
+        console.Text.Should().ContainAll("QLoRA", "QDoRA", "After QDoRA: ", "ok     the merged model gives the adapted model's logits", "ok     the merged model has the base model's modules");
+        Directory.GetDirectories(options.Output).Select(Path.GetFileName).Should().Equal("qdora-adapter");
+        using JsonDocument figures = JsonDocument.Parse(File.ReadAllText(options.Json));
+        JsonElement[] methods = [.. figures.RootElement.GetProperty("methods").EnumerateArray()];
+        methods.Select(method => method.GetProperty("name").GetString()).Should().Equal("qlora", "qdora");
+        methods.Should().OnlyContain(method => method.GetProperty("loss_after").GetDouble() < method.GetProperty("loss_before").GetDouble());
+    }
+
     private static void CheckFigures(string path)
     {
         using JsonDocument figures = JsonDocument.Parse(File.ReadAllText(path));

@@ -21,6 +21,7 @@ public class WrongInputTests
         { "--data {here}/binary", "--data: '{here}/binary' is not UTF-8 text" },
         { "--data {here}/empty", "--data: '{here}/empty' is a folder*" },
         { "--data ''", "--data: * empty" },
+        { "--method dorra", "--method dorra: there is no such method; there are full, lora, dora, qlora, qdora" },
         { "--steps 0", "--steps 0 and --rank 8 must be 1 or more" },
         { "--rank 2000000000", "--rank 2000000000 is more than the model's hidden size, 128: *" },
         { "--rank 129", "--rank 129 is more than the model's hidden size, 128: *" },

@@ -8,6 +8,9 @@ namespace DoraSharp;
 /// <param name="Residual">The new base weight [out, in] in the old one's dtype; <see langword="null"/> where the method leaves the base alone.</param>
 internal sealed record InitialFactors(Tensor A, Tensor B, Tensor? Residual = null) : IDisposable
 {
+    /// <summary><see cref="Residual"/> as a base of quantized storage holds it, where the method has quantized it.</summary>
+    public QuantizedTensor? Quantized { get; init; }
+
     /// <summary>Rounds factors and leaves the base alone.</summary>
     public static InitialFactors Of(Tensor a, Tensor b, ScalarType dtype) => new(Rounded(a, dtype), Rounded(b, dtype));
 
@@ -59,6 +62,7 @@ internal sealed record InitialFactors(Tensor A, Tensor B, Tensor? Residual = nul
         A.Dispose();
         B.Dispose();
         Residual?.Dispose();
+        Quantized?.Dispose();
     }
 
     /// <summary>Throws unless a decomposition of the weight has enough triples.</summary>

@@ -19,6 +19,17 @@ internal static class LoftqInitializer
     /// <param name="dtype">The factors' dtype.</param>
     public static InitialFactors Create(Tensor weight, int rank, double scaling, int iterations, ScalarType dtype)
     {
+        InitialFactors factors = Create(weight, rank, scaling, iterations, dtype, Quantization);
+        using (factors.Quantized)
+        {
+            return factors with { Quantized = null };
+        }
+    }
+
+    /// <summary>The same over a base that is quantized with the given options and decoded to <paramref name="weight"/>'s dtype.</summary>
+    /// <inheritdoc cref="Create(Tensor, int, double, int, ScalarType)"/>
+    public static InitialFactors Create(Tensor weight, int rank, double scaling, int iterations, ScalarType dtype, QuantizationOptions options)
+    {
         ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
         InitialFactors.CheckRank(weight, rank, "LoftQ");
         using var noGrad = no_grad();
@@ -28,21 +39,17 @@ internal static class LoftqInitializer
         for (int i = 1; ; i++)
         {
             // Rounded to W's dtype before the adapter makes up for it: that is what the base will hold.
-            Tensor quantized = Rounded(rest, weight.dtype);
+            QuantizedTensor packed = QuantizedTensor.Quantize(rest, options);
+            Tensor quantized = packed.Dequantize(ScalarType.Float32).to(weight.dtype);
             SingularTriples lost = SingularTriples.Of(w - quantized.to(ScalarType.Float64)).Slice(0, rank);
             if (i == iterations)
             {
                 (Tensor a, Tensor b) = InitialFactors.Balanced(lost, scaling);
-                return (InitialFactors.Of(a, b, dtype) with { Residual = quantized }).MoveToOuterDisposeScope();
+                return (InitialFactors.Of(a, b, dtype) with { Residual = quantized, Quantized = packed }).MoveToOuterDisposeScope();
             }
 
+            packed.Dispose();
             rest = w - (lost.U * lost.S).matmul(lost.Vt);
         }
-    }
-
-    private static Tensor Rounded(Tensor weight, ScalarType dtype)
-    {
-        using QuantizedTensor quantized = QuantizedTensor.Quantize(weight, Quantization);
-        return quantized.Dequantize(ScalarType.Float32).to(dtype);
     }
 }

@@ -37,9 +37,31 @@ internal static class LoraInitializer
             return EvaInitializer.Create(weight.Outputs, Needed(data, kind).to(weight.Device), options.Rank, options.Eva?.Whiten ?? false, dtype);
         }
 
+        if (weight.Quantization is { } quantization)
+        {
+            return OverQuantized(options, quantization, weight, options.Scaling * geometry.TimesAdded(options), dtype, data);
+        }
+
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         return Decompose(options, options.Scaling * geometry.TimesAdded(options), weight.Dense(), dtype, data).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>LoftQ, which knows what quantization loses; what other methods leave of the base would be lost to it.</summary>
+    private static InitialFactors OverQuantized(LoraOptions options, QuantizationOptions quantization, FrozenWeight weight, double scaling, ScalarType dtype, Tensor? original)
+    {
+        if (options.Initialization != LoraInitialization.Loftq)
+        {
+            throw new NotSupportedException(
+                $"The initialization {options.Initialization} takes its update out of the base weight, which is quantized here and would lose more than that by being quantized again. " +
+                $"Use {LoraInitialization.Loftq}, or initialize over the dense model, save by {nameof(AdaptedModel.SavePlain)}, and load that over the quantized one.");
+        }
+
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor w = (original ?? throw new InvalidOperationException(
+            $"LoftQ over a quantized layer needs the weight that the layer was made of: give it by {nameof(InjectionOptions)}.{nameof(InjectionOptions.OriginalWeight)}.")).to(weight.Device);
+        return LoftqInitializer.Create(w, options.Rank, scaling, (options.Loftq ?? new()).Iterations, dtype, quantization).MoveToOuterDisposeScope();
     }
 
     private static InitialFactors Decompose(LoraOptions options, double scaling, Tensor weight, ScalarType dtype, Tensor? data)

@@ -48,6 +48,7 @@ public static class ModelQuantizer
             layer.OutFeatures,
             layer.Weight.Bytes,
             dense.weight.numel() * dense.weight.element_size(),
+            error.Norm,
             error.Relative,
             error.Max);
         foreach (ModuleSlot slot in site.Slots)

@@ -15,6 +15,16 @@ public sealed record QuantizationReport(IReadOnlyList<QuantizedSite> Sites, IRea
     /// <summary>The memory that they took before, in bytes.</summary>
     public long DenseBytes => Sites.Sum(static site => site.DenseBytes);
 
+    /// <summary>‖decoded − W‖/‖W‖ (Frobenius) of all weights together.</summary>
+    public double RelativeError
+    {
+        get
+        {
+            double norm = Math.Sqrt(Sites.Sum(static site => site.Norm * site.Norm));
+            return norm == 0 ? 0 : Math.Sqrt(Sites.Sum(static site => Math.Pow(site.RelativeError * site.Norm, 2))) / norm;
+        }
+    }
+
     /// <summary>The memory per quantized parameter, in bits.</summary>
     public double BitsPerParameter => 8.0 * Bytes / Math.Max(Sites.Sum(static site => site.InFeatures * site.OutFeatures), 1);
 
@@ -27,7 +37,7 @@ public sealed record QuantizationReport(IReadOnlyList<QuantizedSite> Sites, IRea
             text.AppendLine(CultureInfo.InvariantCulture, $"{site.Path} [{site.OutFeatures}, {site.InFeatures}]: {site.BitsPerParameter:0.000} bits, relative error {site.RelativeError:0.0000}");
         }
 
-        text.Append(CultureInfo.InvariantCulture, $"{Sites.Count} layers: {DenseBytes:n0} bytes became {Bytes:n0}, {BitsPerParameter:0.000} bits per parameter");
+        text.Append(CultureInfo.InvariantCulture, $"{Sites.Count} layers: {DenseBytes:n0} bytes became {Bytes:n0}, {BitsPerParameter:0.000} bits per parameter, relative error {RelativeError:0.0000}");
         return LeftAlone.Count == 0 ? text.ToString() : text.Append(CultureInfo.InvariantCulture, $"; left alone: {string.Join(", ", LeftAlone)}").ToString();
     }
 }

@@ -7,10 +7,11 @@ namespace DoraSharp;
 /// <param name="OutFeatures">The number of output features.</param>
 /// <param name="Bytes">The memory that codes and scales take.</param>
 /// <param name="DenseBytes">The memory that the dense weight took.</param>
-/// <param name="RelativeError">‖decoded − W‖/‖W‖ (Frobenius).</param>
+/// <param name="Norm">‖W‖ (Frobenius).</param>
+/// <param name="RelativeError">‖decoded − W‖/‖W‖.</param>
 /// <param name="MaxError">The largest |decoded − W| of an element.</param>
 public sealed record QuantizedSite(
-    string Path, IReadOnlyList<string> Aliases, long InFeatures, long OutFeatures, long Bytes, long DenseBytes, double RelativeError, double MaxError)
+    string Path, IReadOnlyList<string> Aliases, long InFeatures, long OutFeatures, long Bytes, long DenseBytes, double Norm, double RelativeError, double MaxError)
 {
     /// <summary>The memory per parameter, in bits.</summary>
     public double BitsPerParameter => 8.0 * Bytes / (InFeatures * OutFeatures);
