@@ -60,7 +60,7 @@ internal static class Reference
             adapter.B.copy_(randn(adapter.B.shape, dtype: ScalarType.Float64, generator: generator) * 0.1);
             if (adapter.Magnitude is { } magnitude)
             {
-                magnitude.mul_(1 + (0.4 * (rand(magnitude.shape, dtype: ScalarType.Float64, generator: generator) - 0.5)).to(magnitude.dtype));
+                magnitude.mul_(1 + (0.4 * (rand(magnitude.shape, dtype: ScalarType.Float64, generator: generator) - 0.5)).to(magnitude.dtype).to(magnitude.device));
             }
         }
     }

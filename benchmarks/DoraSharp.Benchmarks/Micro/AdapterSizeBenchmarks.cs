@@ -24,6 +24,7 @@ public class AdapterSizeBenchmarks
     [GlobalSetup]
     public void Setup()
     {
+        set_num_threads(1);
         IEnumerable<(string, nn.Module<Tensor, Tensor>)> layers = Enumerable.Range(0, FrozenLayers).Select(index => ($"frozen{index}", Linear()));
         model = nn.Sequential([(Adapted, Linear()), .. layers]);
         adapted = AdapterInjector.Inject(model, new LoraOptions { TargetModules = [Adapted], Rank = Rank, UseDora = true });

@@ -35,6 +35,7 @@ public class CallBenchmarks
     [GlobalSetup]
     public void Setup()
     {
+        set_num_threads(1);
         gradients = set_grad_enabled(Trains);
         frozen = nn.Linear(Width, Width, hasBias: false);
         frozen.weight!.requires_grad = false;

@@ -12,10 +12,12 @@ internal static class LlamaMethods
     public const string Lora = "lora";
     public const string Dora = "dora";
     public const string PeftDora = "peft_dora";
+    public const string CheckpointedDora = "dora_checkpointed";
 
+    private const string LayerPattern = @"model\.layers\.\d+";
     private const string EmbeddingPath = "model.embed_tokens";
 
-    public static IReadOnlyList<string> Names { get; } = [Frozen, Full, Lora, Dora, PeftDora];
+    public static IReadOnlyList<string> Names { get; } = [Frozen, Full, Lora, Dora, PeftDora, CheckpointedDora];
 
     public static bool HasDropout(string method) => method is Lora or Dora or PeftDora;
 
@@ -26,6 +28,7 @@ internal static class LlamaMethods
         Lora => CreateAdapted(setting, dropout, useDora: false),
         Dora => CreateAdapted(setting, dropout, useDora: true),
         PeftDora => CreatePeft(setting, dropout),
+        CheckpointedDora => CreateAdapted(setting, dropout, useDora: true, isCheckpointed: true),
         _ => throw new ArgumentOutOfRangeException(nameof(method), method, "There is no such method."),
     };
 
@@ -49,7 +52,7 @@ internal static class LlamaMethods
         return new(setting, model, model.parameters());
     }
 
-    private static TrainedLlama CreateAdapted(LlamaSetting setting, double dropout, bool useDora)
+    private static TrainedLlama CreateAdapted(LlamaSetting setting, double dropout, bool useDora, bool isCheckpointed = false)
     {
         LlamaForCausalLM model = setting.NewModel();
         (string Path, AdapterValues Values)[] layers = [.. TargetsOf(model).Select((entry, index) => (entry.Path, LlamaSetting.NewAdapter(index, entry.Layer.weight!, dropout)))];
@@ -62,16 +65,19 @@ internal static class LlamaMethods
             UseDora = useDora,
         });
         Dictionary<string, AdapterStack> stacks = new(adapted.Layers);
-        using var noGrad = no_grad();
-        foreach ((string path, AdapterValues values) in layers)
+        using (no_grad())
         {
-            var adapter = (LoraAdapter)stacks[path][adapted.AdapterName];
-            adapter.A.copy_(values.A);
-            adapter.B.copy_(values.B);
-            adapter.Magnitude?.copy_(values.Magnitude);
+            foreach ((string path, AdapterValues values) in layers)
+            {
+                var adapter = (LoraAdapter)stacks[path][adapted.AdapterName];
+                adapter.A.copy_(values.A);
+                adapter.B.copy_(values.B);
+                adapter.Magnitude?.copy_(values.Magnitude);
+            }
         }
 
-        return new(setting, model, adapted.TrainableParameters(), adapted);
+        IReadOnlyList<IDisposable> checkpoints = isCheckpointed ? [GradientCheckpointing.Enable(model, TargetModules.FromPattern(LayerPattern))] : [];
+        return new(setting, model, adapted.TrainableParameters(), [.. checkpoints, adapted]);
     }
 
     /// <summary>PEFT's layers call the frozen layer first and work on its output: so does a hook on it.</summary>

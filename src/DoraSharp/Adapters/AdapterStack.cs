@@ -57,6 +57,9 @@ public sealed class AdapterStack : nn.Module
     /// <summary>Counts the forward passes that went through the stack: what a probe looks at.</summary>
     internal long Uses { get; private set; }
 
+    /// <summary>The adapters that act now on all samples, in order.</summary>
+    internal Adapter[] Acting => Acts && Samples is null ? ActiveAdapters() : [];
+
     /// <summary>Whether the stack has anything to do now.</summary>
     internal bool Acts => Enabled && !IsMerged && (active.Length > 0 || Samples is not null);
 
@@ -346,7 +349,7 @@ public sealed class AdapterStack : nn.Module
             return Apply(x, z, ownsOutput, Geometry, weight.Bias);
         }
 
-        Uses++;
+        NoteUse();
         z.Dispose();
         return output;
     }
@@ -359,7 +362,7 @@ public sealed class AdapterStack : nn.Module
     /// <param name="bias">The bias in z, [out]: what <see cref="Geometry.PerOutput"/> takes.</param>
     internal Tensor Apply(Tensor x, Tensor z, bool ownsOutput, Geometry geometry, Tensor? bias)
     {
-        Uses++;
+        NoteUse();
         if (!Acts)
         {
             return z;
@@ -487,6 +490,12 @@ public sealed class AdapterStack : nn.Module
         return only.FoldAtOnce(x, z, weight, training)?.MoveToOuterDisposeScope();
     }
 
+    private void NoteUse()
+    {
+        Uses++;
+        AdapterUse.Note(this);
+    }
+
     private Adapter[] ActiveAdapters() => Array.ConvertAll(active, name => adapters[name]);
 
     private void UndoAdjustment(string name)
@@ -521,7 +530,7 @@ public sealed class AdapterStack : nn.Module
 
     private Tensor DifferentiableWeight(Adapter[] steps)
     {
-        Uses++;
+        NoteUse();
         using var scope = NewDisposeScope();
         Tensor dense = weight.Dense();
         if (!Enabled || IsMerged || steps.Length == 0)

@@ -14,6 +14,7 @@ internal sealed record InvocationProbe(IReadOnlySet<nn.Module> Called, IReadOnly
     /// </remarks>
     public static InvocationProbe Run(IEnumerable<PlannedSite> sites, Func<Tensor> probe)
     {
+        using IDisposable direct = Checkpoint.Suspend();
         using var scope = NewDisposeScope();
         HashSet<nn.Module> called = new(ReferenceEqualityComparer.Instance);
         HashSet<nn.Module> watched = new(ReferenceEqualityComparer.Instance);

@@ -35,7 +35,7 @@ internal static class ModuleInternals
     private static extern ref OrderedDict<string, TorchSharp.Modules.Parameter> ParametersOf(nn.Module module);
 
     // An accessor of a generic class's field must be generic in the same way.
-    private static class Hooks<TBefore, TAfter>
+    internal static class Hooks<TBefore, TAfter>
     {
         [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "pre_hooks")]
         public static extern ref Dictionary<string, TBefore> BeforeForward(nn.HookableModule<TBefore, TAfter> module);

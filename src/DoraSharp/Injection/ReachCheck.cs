@@ -14,6 +14,7 @@ internal static class ReachCheck
     {
         Dictionary<InstalledLayer, long> before = layers.ToDictionary(layer => layer, layer => layer.Stack.Uses);
         InstalledLayer[] substituted = [.. layers.Where(layer => layer.Choice.Route == InjectionRoute.SubstituteWeight)];
+        using IDisposable direct = Checkpoint.Suspend();
         using var scope = NewDisposeScope();
         HashSet<InstalledLayer> withGradient = [];
         IDisposable[] alone = [.. layers.Select(layer => layer.Stack.Alone(adapterName))];

@@ -9,6 +9,12 @@ internal sealed class SubstitutedLayer(nn.Module module, string parameterName, A
     private Tensor? effective;
     private IDisposable? substitution;
 
+    /// <summary>The module.</summary>
+    public nn.Module Module => module;
+
+    /// <summary>The adapters.</summary>
+    public AdapterStack Stack => stack;
+
     /// <summary>Lets the module run on the effective weight.</summary>
     public void Substitute()
     {

@@ -70,8 +70,13 @@ internal sealed class LowRankStep : BackwardPass
         }
     }
 
-    public override void Run(Tensor outputGradient, Span<Tensor?> gradients)
+    public override void Run(ReadOnlySpan<Tensor?> outputGradients, Span<Tensor?> gradients)
     {
+        if (outputGradients[0] is not { } outputGradient)
+        {
+            return;
+        }
+
         if (is_grad_enabled())
         {
             RunDifferentiably(outputGradient, gradients);

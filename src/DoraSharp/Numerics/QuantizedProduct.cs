@@ -2,22 +2,21 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>Products with a quantized matrix W [out, in], of which no more than some rows are dense at any time.</summary>
+/// <summary>
+/// Products with a quantized matrix W [out, in], of which no more than some rows are dense at any time: decoded into scratch memory that is
+/// shared. Decoding takes a few per cent of the product of a few hundred tokens; with few tokens the codes themselves are multiplied.
+/// </summary>
 internal static class QuantizedProduct
 {
     /// <summary>The scratch that decoded rows may take, in elements.</summary>
     private const long BlockElements = 1 << 22;
 
-    /// <summary>Up to this number of tokens the codes are multiplied as they are, or in pieces that stay in a near cache.</summary>
-    private const long FewTokens = 8;
-
     /// <summary>x Wᵀ + b: [tokens, in] to [tokens, out], all in one dtype.</summary>
     public static Tensor Forward(Tensor x, QuantizedTensor weight, Tensor? bias)
     {
-        if (x.shape[0] <= FewTokens && PackedOnCpu(weight, x) is { } packed)
+        if (weight is FourBitTensor packed && FourBitProduct.Serves(x))
         {
-            Tensor product = FourBitProduct.Multiply(packed.Memory(), x);
-            return bias is null ? product : product.add_(bias);
+            return OfFewTokens(x, packed, bias);
         }
 
         Tensor y = empty([x.shape[0], weight.Shape[0]], x.dtype, x.device);
@@ -64,6 +63,19 @@ internal static class QuantizedProduct
         Tensor result = empty([weight.Shape[0], a.shape[0]], a.dtype, a.device);
         ByRowBlocks(weight, a.dtype, (block, first) => result.narrow(0, first, block.shape[0]).addmm_(block, a.t(), beta: 0, alpha: 1));
         return result;
+    }
+
+    /// <summary>W is not rounded to the dtype of x here: the product is rounded once, at its end.</summary>
+    private static Tensor OfFewTokens(Tensor x, FourBitTensor weight, Tensor? bias)
+    {
+        using var scope = NewDisposeScope();
+        Tensor y = FourBitProduct.Multiply(weight.Memory(), x.to(ScalarType.Float32).contiguous());
+        if (bias is not null)
+        {
+            y.add_(bias);
+        }
+
+        return y.to(x.dtype).MoveToOuterDisposeScope();
     }
 
     private static FourBitTensor? PackedOnCpu(QuantizedTensor weight, Tensor x) =>

@@ -45,8 +45,13 @@ internal sealed class QuantizedStep : BackwardPass
         }
     }
 
-    public override void Run(Tensor outputGradient, Span<Tensor?> gradients)
+    public override void Run(ReadOnlySpan<Tensor?> outputGradients, Span<Tensor?> gradients)
     {
+        if (outputGradients[0] is not { } outputGradient)
+        {
+            return;
+        }
+
         // Throws where the codes have been overwritten since.
         using Tensor unchanged = codes!.Unpack();
         Tensor dY = outputGradient.reshape(-1, outputGradient.shape[^1]);

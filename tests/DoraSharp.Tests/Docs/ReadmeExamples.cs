@@ -147,4 +147,17 @@ public sealed class ReadmeExamples : IDisposable
         Reference.MaxRelativeError(unloaded, expected).Should().BeLessThan(1e-5);
         model.modules().OfType<AdaptedLayer>().Should().BeEmpty();
     }
+
+    [Fact]
+    public void LessMemory()
+    {
+        using var adapted = AdapterInjector.Inject(model, new LoraOptions { UseDora = true, Dropout = 0.05 });
+        using (GradientCheckpointing.Enable(model, ["0", "2"])) // of a Llama: @"model\.layers\.\d+"
+        {
+            // What these modules compute on their way is not kept, but computed again in the backward pass: the same gradients, bit for bit.
+            model.call(input).sum().backward();
+        }
+
+        adapted.TrainableParameters().Select(parameter => parameter.grad).Should().NotContainNulls();
+    }
 }

@@ -1,3 +1,4 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Transformers.Tests.Adapters;
@@ -105,6 +106,38 @@ public class AdaptedLlamaTests
         using (adapted.Disable())
         {
             model.Generate([1, 2, 3], options).Should().NotEqual(expected);
+        }
+    }
+
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void GradientCheckpointing_DecoderLayers_GivesTheGradientsBitForBit(ScalarType dtype)
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(83);
+        using LlamaForCausalLM model = new(Config, dtype: dtype);
+        Tensor ids = randint(0, 97, [3, 16], dtype: ScalarType.Int64);
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 8, UseDora = true, Dropout = 0.1, Initialization = LoraInitialization.Random });
+        Tensor[] expected = Train();
+        using (GradientCheckpointing checkpointing = GradientCheckpointing.Enable(model, @"model\.layers\.\d+", () => model.call(ids)))
+        {
+            checkpointing.Modules.Should().Equal("model.layers.0", "model.layers.1");
+            Tensor[] found = Train();
+            found.Should().HaveCount(1 + (14 * 3));
+            found.Zip(expected, (a, b) => a.bytes.SequenceEqual(b.bytes)).Should().NotContain(false);
+        }
+
+        model.Generate([1, 2, 3], new() { MaxNewTokens = 2 }).Should().HaveCountGreaterThan(3);
+
+        Tensor[] Train()
+        {
+            manual_seed(84);
+            Parameter[] parameters = [.. adapted.TrainableParameters()];
+            Array.ForEach(parameters, parameter => parameter.grad = null);
+            Tensor loss = CausalLanguageModel.Loss(model.call(ids), ids);
+            loss.backward();
+            return [loss, .. parameters.Select(parameter => parameter.grad!.clone())];
         }
     }
 }

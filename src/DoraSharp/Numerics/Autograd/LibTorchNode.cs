@@ -60,15 +60,27 @@ internal static unsafe partial class LibTorchNode
         private readonly long count = count;
     }
 
-    /// <summary>The place for the one tensor that <see cref="Wrap"/> returns.</summary>
-    internal static class Result
+    /// <summary>The place for the tensors that <see cref="Wrap"/> returns.</summary>
+    internal static class Results
     {
         [ThreadStatic]
-        private static nint* place;
+        private static nint* places;
 
-        public static nint Handle => *place;
+        [ThreadStatic]
+        private static nuint capacity;
+
+        public static nint* First => places;
 
         [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
-        public static nint* Allocate(nuint count) => place = place is null ? (nint*)NativeMemory.Alloc(count, (nuint)sizeof(nint)) : place;
+        public static nint* Allocate(nuint count)
+        {
+            if (count > capacity)
+            {
+                places = (nint*)NativeMemory.Realloc(places, count * (nuint)sizeof(nint));
+                capacity = count;
+            }
+
+            return places;
+        }
     }
 }

@@ -26,15 +26,26 @@ internal readonly unsafe struct CodeDot256 : ICodeDot
     {
         LevelPlanes planes = new(weight.LowerLevels, weight.UpperLevels);
         ScaleMemory scales = weight.Scales;
+        int shift = weight.BlockShift;
+        float* buffer = stackalloc float[ICodeDot.Piece / ICodeDot.Unit];
         Vector256<byte> lowHalf = Vector256.Create((byte)15);
         Vector256<float> sum = default;
-        byte* codes = weight.Codes + (first >> 1);
-        for (long i = 0; i < count; i += ICodeDot.Unit)
+        for (long start = 0; start < count; start += ICodeDot.Piece)
         {
-            Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
-            Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, arranged + i);
-            Vector256<float> odd = Half(planes, bytes & lowHalf, arranged + i + 32);
-            sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(scales[weight.Block(first + i)]), sum);
+            int length = (int)Math.Min(ICodeDot.Piece, count - start);
+            long element = first + start;
+            long block = element >> shift;
+            int offset = (int)(element - (block << shift));
+            float* ofBlocks = scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
+            byte* codes = weight.Codes + (element >> 1);
+            float* x = arranged + start;
+            for (int i = 0; i < length; i += ICodeDot.Unit)
+            {
+                Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
+                Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, x + i);
+                Vector256<float> odd = Half(planes, bytes & lowHalf, x + i + 32);
+                sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(ofBlocks[(offset + i) >> shift]), sum);
+            }
         }
 
         return Vector256.Sum(sum);

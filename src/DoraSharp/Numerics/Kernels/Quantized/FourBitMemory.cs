@@ -14,8 +14,6 @@ internal readonly unsafe struct FourBitMemory
     /// <summary>The number of codes of four bits.</summary>
     public const int LevelCount = 16;
 
-    private readonly int blockShift;
-
     /// <param name="codes">⌈count/2⌉ bytes, the element with the even index in the upper half of each.</param>
     /// <param name="scales">Those of ⌈count/block size⌉ blocks.</param>
     /// <param name="levels">What each of the 16 codes stands for.</param>
@@ -29,7 +27,7 @@ internal readonly unsafe struct FourBitMemory
         Scales = scales;
         LowerLevels = Vector256.Create(levels[..8]);
         UpperLevels = Vector256.Create(levels[8..]);
-        blockShift = BitOperations.Log2((uint)blockSize);
+        BlockShift = BitOperations.Log2((uint)blockSize);
         Count = count;
     }
 
@@ -49,7 +47,10 @@ internal readonly unsafe struct FourBitMemory
     public long Count { get; }
 
     /// <summary>The number of elements that share a scale.</summary>
-    public long BlockSize => 1L << blockShift;
+    public long BlockSize => 1L << BlockShift;
+
+    /// <summary>Its binary logarithm.</summary>
+    public int BlockShift { get; }
 
     /// <summary>The memory of packed codes (uint8) and scales (float32), all on the CPU and without gaps.</summary>
     /// <exception cref="ArgumentException">They are not, or are too few.</exception>
@@ -80,10 +81,10 @@ internal readonly unsafe struct FourBitMemory
     }
 
     /// <summary>The block of an element.</summary>
-    public long Block(long element) => element >> blockShift;
+    public long Block(long element) => element >> BlockShift;
 
     /// <summary>The first element behind the block that an element is in.</summary>
-    public long BlockEnd(long element) => ((element >> blockShift) + 1) << blockShift;
+    public long BlockEnd(long element) => ((element >> BlockShift) + 1) << BlockShift;
 
     private static long Blocks(long count, int blockSize) => (count + blockSize - 1) / blockSize;
 

@@ -14,6 +14,13 @@ internal static unsafe class FourBitProduct
     /// <summary>The columns that are decoded at a time.</summary>
     private const int Piece = 4 * PanelKernel.Chunk;
 
+    /// <summary>From this number of tokens on a general matrix product is worth a dense copy.</summary>
+    private const long ManyTokens = 64;
+
+    /// <summary>Whether this is the way to multiply x [tokens, width].</summary>
+    public static bool Serves(Tensor x) =>
+        x.device_type == TorchSharp.DeviceType.CPU && x.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 && x.shape[0] is > 0 and < ManyTokens;
+
     /// <summary>x Wᵀ [tokens, rows] in float32.</summary>
     /// <param name="weight">W [rows, width].</param>
     /// <param name="x">[tokens, width], float32 on the CPU without gaps.</param>

@@ -10,6 +10,9 @@ internal unsafe interface ICodeDot
     /// <summary>The elements of a unit.</summary>
     const int Unit = 64;
 
+    /// <summary>The elements whose scales are read at once, a multiple of the unit.</summary>
+    const int Piece = 4096;
+
     /// <summary>Puts a vector in the order in which the lookup gives the levels.</summary>
     /// <param name="x">[count].</param>
     /// <param name="count">A multiple of <see cref="Unit"/>.</param>

@@ -32,4 +32,23 @@ internal readonly unsafe struct ScaleMemory
 
     /// <summary>The scale of a block.</summary>
     public float this[long block] => codes is null ? scales[block] : (map[codes[block]] * scales[block >> nestedShift]) + offset;
+
+    /// <summary>The scales of some blocks.</summary>
+    /// <param name="first">The first block.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="buffer">Room for them, which is not used where they are at hand.</param>
+    public float* Read(long first, int count, float* buffer)
+    {
+        if (codes is null)
+        {
+            return scales + first;
+        }
+
+        for (int i = 0; i < count; i++)
+        {
+            buffer[i] = this[first + i];
+        }
+
+        return buffer;
+    }
 }
