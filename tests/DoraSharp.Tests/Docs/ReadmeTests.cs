@@ -17,7 +17,7 @@ public partial class ReadmeTests
     }
 
     [Theory]
-    [InlineData("README.md", 6)]
+    [InlineData("README.md", 7)]
     [InlineData("src/DoraSharp/README.md", 0)]
     public void FurtherExamples_InAReadme_AreTestsThatRun(string readme, int count)
     {
