@@ -56,7 +56,6 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
         return nn.functional.linear(hidden, embedding.weight!).MoveToOuterDisposeScope();
     }
 
-    // libtorch's own constructor fills memory on the CPU, whatever the device.
     private static Embedding CreateEmbedding(LlamaConfig config, Device? device, ScalarType dtype)
     {
         if (device?.type != TorchSharp.DeviceType.META)
@@ -64,8 +63,11 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
             return nn.Embedding(config.VocabSize, config.HiddenSize, device: device, dtype: dtype);
         }
 
-        using Tensor shape = empty(config.VocabSize, config.HiddenSize, dtype: dtype, device: device);
-        return nn.Embedding_from_pretrained(shape, freeze: false, device: device, dtype: dtype);
+        // libtorch would fill the whole matrix on the CPU before it is moved; a small one is exchanged instead.
+        Embedding embedding = nn.Embedding(1, 1);
+        using Parameter small = embedding.named_parameters().Single().parameter;
+        embedding.weight = (Parameter)new Parameter(empty(config.VocabSize, config.HiddenSize, dtype: dtype, device: device)).DetachFromDisposeScope();
+        return embedding;
     }
 
     private AttentionContext Context(long tokens, KeyValueCache? cache, Device device, ScalarType dtype)

