@@ -7,7 +7,7 @@ namespace DoraSharp.Transformers;
 internal static class LlamaFolder
 {
     /// <summary>As <see cref="LlamaForCausalLM.Load"/>.</summary>
-    public static LlamaForCausalLM Load(string folder, ScalarType? dtype, Device? device, QuantizationOptions? quantization, Action<CheckpointProgress>? progress)
+    public static LlamaForCausalLM Load(string folder, ScalarType? dtype, Device? device, ModelQuantizationOptions? quantization, IProgress<CheckpointProgress>? progress)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         if (!Directory.Exists(folder))

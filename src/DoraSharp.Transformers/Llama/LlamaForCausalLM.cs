@@ -51,8 +51,8 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     /// <param name="dtype">The dtype of the weights, and that quantized layers compute in; by default that of the file, where dense weights are mixed the narrowest that holds all exactly.</param>
     /// <param name="device">Where the weights live; the CPU by default.</param>
     /// <param name="quantization">
-    /// How to quantize the decoder layers' matrices while they are read, one at a time; <see langword="null"/>, the default, leaves them as the file has them.
-    /// Embedding, norms and output layer stay dense.
+    /// Which matrices to quantize while they are read, one at a time, and how; <see langword="null"/>, the default, leaves them as the file has them.
+    /// By default all but embedding and output layer.
     /// </param>
     /// <param name="progress">Is told of every tensor when it is in its place.</param>
     /// <returns>The model. Where the configuration ties embedding and output layer but the file holds two that differ, <see cref="Config"/> says untied, as transformers 5 does.</returns>
@@ -60,9 +60,9 @@ public sealed class LlamaForCausalLM : nn.Module<Tensor, Tensor>
     /// <exception cref="FileNotFoundException">The folder lacks one of the files.</exception>
     /// <exception cref="InvalidDataException">A file is damaged, or tensors are missing, unexpected or misshapen; the message names the file and them.</exception>
     /// <exception cref="NotSupportedException">The folder holds another architecture, or a feature that this one lacks; the message names it.</exception>
-    /// <exception cref="ArgumentException">Weights cannot be quantized: they are already, or have values that are not finite.</exception>
+    /// <exception cref="ArgumentException">Weights cannot be quantized: they are already, or have values that are not finite, or a target matches none.</exception>
     public static LlamaForCausalLM Load(
-        string folder, ScalarType? dtype = null, Device? device = null, QuantizationOptions? quantization = null, Action<CheckpointProgress>? progress = null)
+        string folder, ScalarType? dtype = null, Device? device = null, ModelQuantizationOptions? quantization = null, IProgress<CheckpointProgress>? progress = null)
         => LlamaFolder.Load(folder, dtype, device, quantization, progress);
 
     /// <summary>Writes <c>config.json</c> and <c>model.safetensors</c>, which transformers and <see cref="Load"/> read; quantized layers as bitsandbytes stores them.</summary>

@@ -17,7 +17,7 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
 
     public LlamaModel(LlamaConfig config, Device? device, ScalarType dtype) : base(nameof(LlamaModel))
     {
-        embedding = nn.Embedding(config.VocabSize, config.HiddenSize, device: device, dtype: dtype);
+        embedding = CreateEmbedding(config, device, dtype);
         layers = nn.ModuleList([.. Enumerable.Range(0, config.LayerCount).Select(layer => new LlamaDecoderLayer(config, layer, device, dtype))]);
         norm = new RmsNorm(config.HiddenSize, config.RmsNormEpsilon, device, dtype);
         rotary = new RotaryEmbedding(config);
@@ -54,6 +54,20 @@ internal sealed class LlamaModel : nn.Module<Tensor, KeyValueCache?, Tensor>
     {
         using var scope = NewDisposeScope();
         return nn.functional.linear(hidden, embedding.weight!).MoveToOuterDisposeScope();
+    }
+
+    private static Embedding CreateEmbedding(LlamaConfig config, Device? device, ScalarType dtype)
+    {
+        if (device?.type != TorchSharp.DeviceType.META)
+        {
+            return nn.Embedding(config.VocabSize, config.HiddenSize, device: device, dtype: dtype);
+        }
+
+        // libtorch would fill the whole matrix on the CPU before it is moved; a small one is exchanged instead.
+        Embedding embedding = nn.Embedding(1, 1);
+        using Parameter small = embedding.named_parameters().Single().parameter;
+        embedding.weight = (Parameter)new Parameter(empty(config.VocabSize, config.HiddenSize, dtype: dtype, device: device)).DetachFromDisposeScope();
+        return embedding;
     }
 
     private AttentionContext Context(long tokens, KeyValueCache? cache, Device device, ScalarType dtype)

@@ -58,11 +58,10 @@ internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, Quantiz
             throw new InvalidDataException($"{Source} says that weights are quantized, and '{checkpoint.Path}' holds no quantized weight: remove the field, or save the model again.");
         }
 
-        CheckpointOptions kept = new() { KeepDense = DenseModules };
         foreach (string weight in quantizedWeights)
         {
             string module = weight.Contains('.', StringComparison.Ordinal) ? weight[..weight.LastIndexOf('.')] : weight;
-            if (kept.IsKeptDense(module))
+            if (DenseModules.Any(name => name.Length > 0 && $".{module}.".Contains($".{name}.", StringComparison.Ordinal)))
             {
                 throw new InvalidDataException($"{Source}: llm_int8_skip_modules keeps '{module}' dense, and '{checkpoint.Path}' holds its weight quantized.");
             }

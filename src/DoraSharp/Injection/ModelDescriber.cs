@@ -61,9 +61,12 @@ internal static class ModelDescriber
         .. tree.Nodes.Select(node => (node.Path, node.Module)).Prepend((Path: "", Module: model))
             .SelectMany(entry => entry.Module.named_parameters(recurse: false)
                 .Where(parameter => parameter.parameter.numel() > 0)
-                .Select(parameter => (Name: entry.Path.Length == 0 ? parameter.name : $"{entry.Path}.{parameter.name}", Address: TensorMemory.Address(parameter.parameter))))
+                .Select(parameter => (Name: entry.Path.Length == 0 ? parameter.name : $"{entry.Path}.{parameter.name}", Address: Place(parameter.parameter))))
             .GroupBy(parameter => parameter.Address)
             .Select(group => group.Select(parameter => parameter.Name).ToArray())
             .Where(group => group.Length > 1),
     ];
+
+    // On the meta device there is no memory, and nothing but the tensor itself that can be shared.
+    private static nint Place(Tensor tensor) => tensor.is_meta ? TensorIdentity.Of(tensor) : TensorMemory.Address(tensor);
 }

@@ -12,17 +12,19 @@ internal sealed class QuantizedNet : nn.Module<Tensor, Tensor>
         : base(nameof(QuantizedNet))
     {
         (fc1, fc2) = (first, second);
-        Layers = [("fc1", first), ("fc2", second)];
         RegisterComponents();
     }
 
-    public IReadOnlyList<(string Name, QuantizedLinear Layer)> Layers { get; }
-
     /// <summary>The base of a case.</summary>
-    public static QuantizedNet Load(BitsandbytesCase subject, ScalarType computeType)
+    /// <param name="subject">The case.</param>
+    /// <param name="computeType">What the layers compute in.</param>
+    /// <param name="layers">The layers, which adapters wrap; the model itself must not hold them twice.</param>
+    public static QuantizedNet Load(BitsandbytesCase subject, ScalarType computeType, out IReadOnlyList<(string Name, QuantizedLinear Layer)> layers)
     {
         using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(Path.Combine(subject.Folder, "base.safetensors"));
-        return new(Layer("fc1"), Layer("fc2"));
+        QuantizedLinear first = Layer("fc1"), second = Layer("fc2");
+        layers = [("fc1", first), ("fc2", second)];
+        return new(first, second);
 
         QuantizedLinear Layer(string name) =>
             new(BitsandbytesReader.Read(checkpoint, $"{name}.weight"), checkpoint.TryGetEntry($"{name}.bias", out _) ? checkpoint.Read($"{name}.bias") : null, computeType);

@@ -60,7 +60,7 @@ public class QuantizedLlamaTests
         QuantizationOptions options = new() { Format = format, DoubleQuantization = doubled };
         List<CheckpointProgress> progress = [];
         using var dense = LlamaForCausalLM.Load(source, ScalarType.Float32);
-        using var model = LlamaForCausalLM.Load(source, ScalarType.Float32, quantization: options, progress: progress.Add);
+        using var model = LlamaForCausalLM.Load(source, ScalarType.Float32, quantization: new() { Quantization = options }, progress: new Recorder(progress));
         model.Save(folder.Path);
         using var again = LlamaForCausalLM.Load(folder.Path, ScalarType.Float32);
 
@@ -79,7 +79,7 @@ public class QuantizedLlamaTests
         using var scope = NewDisposeScope();
         string source = GoldenCase.Tiny("llama-sharded").Model;
         using var dense = LlamaForCausalLM.Load(source);
-        using var model = LlamaForCausalLM.Load(source, quantization: new() { BlockSize = 32 });
+        using var model = LlamaForCausalLM.Load(source, quantization: new() { Quantization = new() { BlockSize = 32 } });
         Dictionary<string, Tensor> weights = dense.state_dict();
 
         foreach ((string path, QuantizedLinear layer) in Layers(model))
@@ -134,6 +134,11 @@ public class QuantizedLlamaTests
                 (tensors[key], tensors[counterpart]) = (tensors[counterpart], tensors[key]);
             }
         };
+    }
+
+    private sealed class Recorder(List<CheckpointProgress> seen) : IProgress<CheckpointProgress>
+    {
+        public void Report(CheckpointProgress value) => seen.Add(value);
     }
 
     private static double Largest(Tensor difference) => difference.to(ScalarType.Float64).abs().max().item<double>();

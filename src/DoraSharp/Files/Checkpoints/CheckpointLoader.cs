@@ -19,8 +19,9 @@ public static class CheckpointLoader
     /// <param name="options">What to quantize, and how; by default nothing.</param>
     /// <returns>The model. Where anything fails it is disposed.</returns>
     /// <exception cref="InvalidDataException">Tensors are missing, unexpected or misshapen, or a quantization state cannot be used; the message names file and tensors.</exception>
-    /// <exception cref="NotSupportedException">A slot of the model cannot hold a quantized layer, or a module cannot be filled; the message names it and the way out.</exception>
-    /// <exception cref="ArgumentException">A weight cannot be quantized: it has values that are not finite.</exception>
+    /// <exception cref="InvalidOperationException">Something that holds a layer cannot hold a quantized one; the message names it and the way out.</exception>
+    /// <exception cref="NotSupportedException">A module on the meta device cannot be given memory; the message names it and the way out.</exception>
+    /// <exception cref="ArgumentException">A target matches nothing, or a weight cannot be quantized: it has values that are not finite.</exception>
     public static TModel Load<TModel>(Func<TModel> create, SafetensorsCheckpoint checkpoint, CheckpointOptions? options = null)
         where TModel : nn.Module
     {
@@ -31,13 +32,15 @@ public static class CheckpointLoader
         try
         {
             using var noGrad = no_grad();
+            using var scope = NewDisposeScope();
             CheckpointPlan plan = CheckpointPlan.Create(model, checkpoint, options);
+            using CheckpointBuffer buffer = new(checkpoint, plan.Steps.OfType<QuantizedLayerStep>().Select(static step => step.DenseSource).OfType<string>());
             int done = 0;
             foreach (CheckpointStep step in plan.Steps)
             {
-                step.Run(checkpoint, options);
+                step.Run(checkpoint, options, buffer);
                 done++;
-                options.Progress?.Invoke(new(step.Name, done, plan.Steps.Count, step is QuantizedLayerStep));
+                options.Progress?.Report(new(step.Name, done, plan.Steps.Count, step is QuantizedLayerStep));
             }
 
             return model;

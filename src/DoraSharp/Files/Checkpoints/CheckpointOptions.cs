@@ -5,22 +5,18 @@ namespace DoraSharp;
 /// <summary>How <see cref="CheckpointLoader"/> fills a model.</summary>
 public sealed record CheckpointOptions
 {
-    /// <summary>How to quantize the weights of linear layers that are dense in the file; <see langword="null"/>, the default, leaves them dense.</summary>
-    public QuantizationOptions? Quantization { get; init; }
+    /// <summary>Which linear layers that are dense in the file are quantized as they are read, and how; <see langword="null"/>, the default, leaves them dense.</summary>
+    public ModelQuantizationOptions? Quantization { get; init; }
 
-    /// <summary>
-    /// Modules that are not quantized, with all below them: names that a path has as one of its parts, or as a whole
-    /// (<c>model.layers.0</c>). By default the output layer. transformers: <c>llm_int8_skip_modules</c>.
-    /// </summary>
-    public IReadOnlyList<string> KeepDense
+    /// <summary>The dtype that layers compute in which are quantized in the file; by default that of the layer in the model. transformers: <c>bnb_4bit_compute_dtype</c>.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is none of float32, bfloat16, float16 and float64.</exception>
+    public ScalarType? ComputeType
     {
         get;
-        init => field = [.. value ?? throw new ArgumentNullException(nameof(KeepDense))];
+        init => field = value is null or ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64
+            ? value
+            : throw new ArgumentOutOfRangeException(nameof(ComputeType), value, "Quantized layers compute in float32, bfloat16, float16 or float64.");
     }
-    = ["lm_head"];
-
-    /// <summary>The dtype that quantized layers compute in; by default that of the layer in the model. transformers: <c>bnb_4bit_compute_dtype</c>.</summary>
-    public ScalarType? ComputeType { get; init; }
 
     /// <summary>Where what the model has on the meta device shall live; the CPU by default.</summary>
     public Device? Device { get; init; }
@@ -32,10 +28,5 @@ public sealed record CheckpointOptions
     public bool IgnoreUnexpected { get; init; }
 
     /// <summary>Is told of every tensor, when it is in its place.</summary>
-    public Action<CheckpointProgress>? Progress { get; init; }
-
-    /// <summary>Whether a module is one of <see cref="KeepDense"/>, or below one.</summary>
-    /// <param name="path">The path of the module.</param>
-    public bool IsKeptDense(string path) =>
-        KeepDense.Any(name => name.Length > 0 && $".{path}.".Contains($".{name}.", StringComparison.Ordinal));
+    public IProgress<CheckpointProgress>? Progress { get; init; }
 }

@@ -12,6 +12,7 @@ internal sealed class CheckpointPlan
     private readonly List<string> missing = [];
     private readonly List<string> misshapen = [];
     private readonly HashSet<nint> filled = [];
+    private readonly HashSet<string> targets = [];
     private readonly HashSet<string> unused;
     private readonly HashSet<string> quantized;
     private readonly SafetensorsCheckpoint checkpoint;
@@ -30,6 +31,11 @@ internal sealed class CheckpointPlan
     {
         CheckpointPlan plan = new(checkpoint, options);
         ModuleTree tree = ModuleTree.Of(model);
+        if (options.Quantization is { } quantization)
+        {
+            plan.targets.UnionWith(QuantizationTargets.Find(ModelDescriber.Describe(model, tree, new InjectionOptions()), quantization));
+        }
+
         Linear[] candidates = [.. tree.Nodes.Where(plan.BecomesQuantized).Select(static node => (Linear)node.Module)];
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, candidates);
         plan.AddTensors("", model);
@@ -52,7 +58,7 @@ internal sealed class CheckpointPlan
     private string InFile(string name) => options.NameInFile?.Invoke(name) ?? name;
 
     private bool BecomesQuantized(ModuleNode node) => node.Module is Linear
-        && (quantized.Contains(InFile($"{node.Path}.weight")) || (options.Quantization is not null && !options.IsKeptDense(node.Path)));
+        && (quantized.Contains(InFile($"{node.Path}.weight")) || targets.Contains(node.Path));
 
     private void AddQuantized(string path, Linear layer, List<ModuleSlot> slots)
     {
@@ -61,9 +67,9 @@ internal sealed class CheckpointPlan
         bool isStored = quantized.Contains(weight);
         if (slots.FirstOrDefault(static slot => !slot.DeclaredType.IsAssignableFrom(typeof(QuantizedLinear))) is { } closed)
         {
-            throw new NotSupportedException(
+            throw new InvalidOperationException(
                 $"{path} is held by {closed.Description}, which is declared as {closed.DeclaredType.Name} and cannot hold a {nameof(QuantizedLinear)}: declare it as Module<Tensor, Tensor>" +
-                (isStored ? "." : $", or put '{path}' into {nameof(CheckpointOptions.KeepDense)}."));
+                (isStored ? "." : $", or leave the layer out by {nameof(ModelQuantizationOptions.ExcludeModules)}."));
         }
 
         if (isStored)

@@ -6,5 +6,9 @@ internal abstract class CheckpointStep(string name)
 {
     public string Name => name;
 
-    public abstract void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options);
+    /// <summary>Does it.</summary>
+    /// <param name="checkpoint">The file.</param>
+    /// <param name="options">How.</param>
+    /// <param name="buffer">Where weights are read that are dense for a moment only.</param>
+    public abstract void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer);
 }

@@ -10,12 +10,12 @@ namespace DoraSharp;
 /// <param name="source">Its name in the file.</param>
 internal sealed class DenseTensorStep(string name, nn.Module owner, Tensor target, string source) : CheckpointStep(name)
 {
-    public override void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options)
+    public override void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer)
     {
         using Tensor stored = checkpoint.Read(source);
         if (target.is_meta)
         {
-            Materialize(stored.to(target.dtype, options.Device ?? CPU, copy: true));
+            Materialize(stored.to(target.dtype, options.Device ?? CPU));
         }
         else
         {
@@ -29,7 +29,8 @@ internal sealed class DenseTensorStep(string name, nn.Module owner, Tensor targe
         if (owner is Embedding embedding)
         {
             // It is a native module, which keeps its parameter to itself.
-            embedding.weight = new Parameter(value, trains);
+            embedding.weight = (Parameter)new Parameter(value, trains).DetachFromDisposeScope();
+            target.Dispose();
             return;
         }
 

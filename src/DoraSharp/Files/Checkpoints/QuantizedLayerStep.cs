@@ -12,17 +12,20 @@ namespace DoraSharp;
 /// <param name="isStored">Whether the weight is quantized in the file.</param>
 internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyList<ModuleSlot> slots, string weight, string? bias, bool isStored) : CheckpointStep(name)
 {
-    public override void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options)
+    /// <summary>The weight in the file, if it is to be quantized.</summary>
+    public string? DenseSource => isStored ? null : weight;
+
+    public override void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer)
     {
         using var scope = NewDisposeScope();
         ScalarType dtype = layer.weight.dtype;
         Device device = layer.weight.is_meta ? options.Device ?? CPU : layer.weight.device;
         Tensor? stored = bias is null ? null : checkpoint.Read(bias, device).to(dtype);
-        QuantizedTensor quantized = isStored ? BitsandbytesReader.Read(checkpoint, weight, device, rowsDType: dtype) : Quantize(checkpoint, options, device);
+        QuantizedTensor quantized = isStored ? BitsandbytesReader.Read(checkpoint, weight, device, rowsDType: dtype) : Quantize(checkpoint, options, buffer, device);
         QuantizedLinear replacement;
         try
         {
-            replacement = new(quantized, stored, options.ComputeType ?? dtype);
+            replacement = new(quantized, stored, (isStored ? options.ComputeType : options.Quantization!.ComputeType) ?? dtype);
         }
         catch
         {
@@ -40,12 +43,12 @@ internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyLis
     }
 
     // On the CPU, whatever the device: codes are an eighth of what would have to be moved.
-    private QuantizedTensor Quantize(SafetensorsCheckpoint checkpoint, CheckpointOptions options, Device device)
+    private QuantizedTensor Quantize(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer, Device device)
     {
-        using Tensor dense = checkpoint.Read(weight);
+        using Tensor dense = buffer.Read(weight);
         try
         {
-            QuantizedTensor quantized = QuantizedTensor.Quantize(dense, options.Quantization);
+            QuantizedTensor quantized = QuantizedTensor.Quantize(dense, options.Quantization!.Quantization);
             if (device.type == TorchSharp.DeviceType.CPU)
             {
                 return quantized;
@@ -58,7 +61,7 @@ internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyLis
         }
         catch (ArgumentException e)
         {
-            throw new ArgumentException($"'{checkpoint.Path}': '{weight}' cannot be quantized: {e.Message} Put its module into {nameof(CheckpointOptions.KeepDense)} to load it as it is.", e);
+            throw new ArgumentException($"'{checkpoint.Path}': '{weight}' cannot be quantized: {e.Message} Leave its layer out by {nameof(ModelQuantizationOptions.ExcludeModules)} to load it as it is.", e);
         }
     }
 }

@@ -126,13 +126,7 @@ public sealed class SafetensorsReader : IDisposable
         Tensor tensor = empty([.. entry.Shape], entry.DType, CPU);
         try
         {
-            // Not from the mapped header's pages: those of the data would count as the process's memory while the file is open.
-            TensorBytes.Fill(tensor, stream.SafeFileHandle, entry.ByteOffset, piece);
-            if (entry.DType == ScalarType.Bool && !TensorBytes.HasOnlyBooleans(tensor))
-            {
-                throw new InvalidDataException($"'{Path}': tensor '{name}' of Booleans has bytes other than 0 and 1.");
-            }
-
+            ReadInto(entry, tensor, piece);
             if (device is null || device.type == TorchSharp.DeviceType.CPU)
             {
                 return tensor;
@@ -142,15 +136,29 @@ public sealed class SafetensorsReader : IDisposable
             tensor.Dispose();
             return moved;
         }
-        catch (EndOfStreamException e)
-        {
-            tensor.Dispose();
-            throw new InvalidDataException($"'{Path}' ends before the data of tensor '{name}': it was cut short while it was open.", e);
-        }
         catch
         {
             tensor.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Reads one tensor into contiguous CPU memory of its shape and dtype.</summary>
+    internal void ReadInto(SafetensorsEntry entry, Tensor tensor, long piece)
+    {
+        try
+        {
+            // Not through the mapping that the header is read from: its pages would count as the process's memory while the file is open.
+            TensorBytes.Fill(tensor, stream.SafeFileHandle, entry.ByteOffset, piece);
+        }
+        catch (EndOfStreamException e)
+        {
+            throw new InvalidDataException($"'{Path}' ends before the data of tensor '{entry.Name}': it was cut short while it was open.", e);
+        }
+
+        if (entry.DType == ScalarType.Bool && !TensorBytes.HasOnlyBooleans(tensor))
+        {
+            throw new InvalidDataException($"'{Path}': tensor '{entry.Name}' of Booleans has bytes other than 0 and 1.");
         }
     }
 

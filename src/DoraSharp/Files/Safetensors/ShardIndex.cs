@@ -39,7 +39,7 @@ internal static class ShardIndex
                 static entry => entry.Name,
                 entry => entry.Value.ValueKind == JsonValueKind.String
                     ? entry.Value.GetString()!
-                    : throw new InvalidDataException($"{path}: weight_map: the file of '{entry.Name}' is a {entry.Value.ValueKind}; it must be a string."),
+                    : throw new InvalidDataException($"{path}: weight_map: '{entry.Name}' is {Shown(entry.Value)}; it must be the name of a file."),
                 StringComparer.Ordinal);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -47,4 +47,6 @@ internal static class ShardIndex
             throw new InvalidDataException($"{path} is not valid JSON: {e.Message}", e);
         }
     }
+
+    private static string Shown(JsonElement value) => value.GetRawText() is { Length: > 60 } text ? text[..60] + "…" : value.GetRawText();
 }

@@ -28,14 +28,8 @@ internal static class Linear4bitCheck
         subject.Expect.Require(y.dtype == x.dtype, "y", $"is {y.dtype}, the input is {x.dtype}");
         foreach ((string name, Tensor? actual) in ((string, Tensor?)[])[("y", y), ("dx", x.grad)])
         {
-            subject.Expect.Close(name, actual, tensors.Read(name), Stored(subject, name));
+            subject.Expect.Close(name, actual, tensors.Read(name), subject.RelativeTolerance);
             subject.Expect.Close($"{name}_exact", actual, tensors.Read($"{name}_exact"), subject.RelativeTolerance);
         }
     }
-
-    /// <summary>The reference decodes to the source's type for dx, where the library takes the same weights as for y.</summary>
-    private static Tolerance Stored(BitsandbytesCase subject, string name) =>
-        name == "dx" && BitsandbytesCase.Type(subject.Fields, "weight_dtype") != BitsandbytesCase.Type(subject.Fields, "compute_dtype")
-            ? new(2 * Rounding.HalfUnit(BitsandbytesCase.Type(subject.Fields, "weight_dtype")))
-            : subject.RelativeTolerance;
 }

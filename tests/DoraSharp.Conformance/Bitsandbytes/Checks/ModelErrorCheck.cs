@@ -8,8 +8,6 @@ namespace DoraSharp.Conformance;
 /// <summary>Real models, quantized as they are read: the error of each weight and the loss on two texts.</summary>
 internal static class ModelErrorCheck
 {
-    private const double OfLoss = 1e-4;
-
     private static readonly Dictionary<string, QuantizationOptions?> Variants = new()
     {
         ["dense"] = null,
@@ -28,11 +26,11 @@ internal static class ModelErrorCheck
         {
             using var scope = NewDisposeScope();
             QuantizationOptions? options = Variants[variant.Name];
-            using LlamaForCausalLM model = LlamaForCausalLM.Load(folder, quantization: options);
+            using LlamaForCausalLM model = LlamaForCausalLM.Load(folder, quantization: options is null ? null : new() { Quantization = options });
             foreach (JsonProperty text in variant.Value.EnumerateObject())
             {
                 double loss = Loss(model, subject.Tensors.Read($"token_ids.{text.Name}"));
-                subject.Expect.Require(Math.Abs(loss - text.Value.GetDouble()) <= OfLoss, $"losses.{variant.Name}.{text.Name}", $"is {loss:0.000000}, expected {text.Value.GetDouble():0.000000}");
+                subject.Expect.Require(Math.Abs(loss - text.Value.GetDouble()) <= (IsRows(variant.Name) ? 1e-3 : 1e-4), $"losses.{variant.Name}.{text.Name}", $"is {loss:0.000000}, expected {text.Value.GetDouble():0.000000}");
             }
 
             if (options is not null)
@@ -62,11 +60,16 @@ internal static class ModelErrorCheck
         Near(subject, variant, "total_rel_error", Math.Sqrt(lost / all), subject.Fields.GetProperty("total_rel_error").GetProperty(variant).GetDouble());
     }
 
-    // The offset of double quantization is a mean, whose last bits depend on the order of summation.
     private static void Near(BitsandbytesCase subject, string variant, string name, double actual, double expected) => subject.Expect.Require(
-        Math.Abs(actual - expected) <= (Variants[variant]!.DoubleQuantization && Variants[variant]!.Format == QuantizationFormat.Nf4 ? 1e-4 : 1e-5) * expected,
+        Math.Abs(actual - expected) <= OfError(variant) * expected,
         $"{variant}: {name}",
         $"is {actual:0.0000000}, expected {expected:0.0000000}");
+
+    // The offset of double quantization is a mean, whose last bits depend on the order of summation. And these cases' int8 rows
+    // divide by SCB/127, where Linear8bitLt multiplies by 127/SCB: numbers halfway between two codes go the other way.
+    private static double OfError(string variant) => IsRows(variant) ? 1e-3 : Variants[variant]!.DoubleQuantization ? 1e-4 : 1e-5;
+
+    private static bool IsRows(string variant) => Variants[variant]?.Format == QuantizationFormat.Int8Rows;
 
     private static double Loss(LlamaForCausalLM model, Tensor ids)
     {

@@ -13,8 +13,8 @@ internal static class QuantizedAdapterCheck
         bool dora = subject.Fields.GetProperty("use_dora").GetBoolean();
         ScalarType computeType = BitsandbytesCase.Type(subject.Fields, "compute_dtype");
         TensorFile io = subject.File("io.safetensors");
-        using QuantizedNet model = QuantizedNet.Load(subject, computeType);
-        CheckBase(subject, model);
+        using QuantizedNet model = QuantizedNet.Load(subject, computeType, out IReadOnlyList<(string, QuantizedLinear)> layers);
+        CheckBase(subject, layers);
         if (dora)
         {
             CheckFreshMagnitudes(subject, io, computeType);
@@ -33,13 +33,13 @@ internal static class QuantizedAdapterCheck
             subject.Expect.Close(name, PeftApi.Gradient(adapted, AdapterDescription.DefaultName, name["grad.".Length..], expected.shape), expected, subject.RelativeTolerance);
         }
 
-        Merge(subject, model, adapted, computeType, x.detach());
+        Merge(subject, model, layers, adapted, computeType, x.detach());
     }
 
-    private static void CheckBase(BitsandbytesCase subject, QuantizedNet model)
+    private static void CheckBase(BitsandbytesCase subject, IReadOnlyList<(string, QuantizedLinear)> layers)
     {
         TensorFile source = subject.File("source.safetensors"), stored = subject.File("base.safetensors"), merged = subject.File("merged.safetensors");
-        foreach ((string name, QuantizedLinear layer) in model.Layers)
+        foreach ((string name, QuantizedLinear layer) in layers)
         {
             StoredWeight.Check(subject, stored, $"{name}.weight", source.Read($"{name}.weight"), (FourBitTensor)layer.Weight);
             subject.Decoded($"{name}.dequantized_base_f32", layer.Weight.Dequantize(ScalarType.Float32), merged.Read($"{name}.dequantized_base_f32"));
@@ -53,10 +53,10 @@ internal static class QuantizedAdapterCheck
     /// <summary>The magnitude of an adapter that nothing was trained of: the norms of the decoded rows. PEFT computes them in the base's type.</summary>
     private static void CheckFreshMagnitudes(BitsandbytesCase subject, TensorFile io, ScalarType computeType)
     {
-        using QuantizedNet model = QuantizedNet.Load(subject, computeType);
+        using QuantizedNet model = QuantizedNet.Load(subject, computeType, out IReadOnlyList<(string, QuantizedLinear)> layers);
         int rank = subject.Fields.GetProperty("r").GetInt32();
         using AdaptedModel fresh = AdapterInjector.Inject(model, new LoraOptions { Rank = rank, UseDora = true, TargetModules = ["fc1", "fc2"] });
-        foreach ((string name, _) in model.Layers)
+        foreach ((string name, _) in layers)
         {
             string key = $"{name}.lora_magnitude_vector";
             Tolerance tolerance = computeType == ScalarType.Float32 ? new(1e-6) : new(2 * Rounding.HalfUnit(computeType));
@@ -64,13 +64,13 @@ internal static class QuantizedAdapterCheck
         }
     }
 
-    private static void Merge(BitsandbytesCase subject, QuantizedNet model, AdaptedModel adapted, ScalarType computeType, Tensor x)
+    private static void Merge(BitsandbytesCase subject, QuantizedNet model, IReadOnlyList<(string, QuantizedLinear)> layers, AdaptedModel adapted, ScalarType computeType, Tensor x)
     {
         using var noGrad = no_grad();
         TensorFile merged = subject.File("merged.safetensors"), io = subject.File("io.safetensors");
         Tensor before = model.call(x);
         adapted.Merge();
-        foreach ((string name, QuantizedLinear layer) in model.Layers)
+        foreach ((string name, QuantizedLinear layer) in layers)
         {
             Tolerance tolerance = computeType == ScalarType.Float32 ? OfExactMerge : new(Rounding.HalfUnit(computeType));
             subject.Expect.Close($"{name}.merged_exact_f32", layer.Dense, merged.Read($"{name}.merged_exact_f32"), tolerance);
@@ -81,7 +81,7 @@ internal static class QuantizedAdapterCheck
 
         Dictionary<string, MergedLayer> report = adapted.Merge(requantize: true).Layers.ToDictionary(static layer => layer.Path);
         bool identical = true;
-        foreach ((string name, QuantizedLinear layer) in model.Layers)
+        foreach ((string name, QuantizedLinear layer) in layers)
         {
             double expected = subject.Fields.GetProperty("merge").GetProperty(name).GetProperty("merge_rel_error").GetDouble();
             subject.Expect.Require(Math.Abs(report[name].RelativeError - expected) <= 0.01 * expected, name, $"requantizing costs {report[name].RelativeError:0.00000}, expected {expected:0.00000}");
@@ -106,17 +106,19 @@ internal static class QuantizedAdapterCheck
                 "nested_absmax" => weight.Nested!.Scales,
                 _ => tensor(new[] { weight.Nested!.Offset }),
             };
-            Tolerance tolerance = part == "absmax" && value.dtype == ScalarType.Byte ? new(0, 1) : new(subject.RelativeTolerance.Rtol);
+            Tolerance tolerance = part == "absmax" && value.dtype == ScalarType.Byte ? new(0, IsFloat32(subject) ? 1 : 8) : subject.RelativeTolerance;
             subject.Expect.Close($"{name}.peft_merged_{part}", value, merged.Read($"{name}.peft_merged_{part}"), tolerance);
         }
 
         Tensor decoded = merged.Read($"{name}.peft_merged_dequant_f32");
         double error = ((weight.Dequantize(ScalarType.Float32) - decoded).norm() / decoded.norm()).item<float>();
-        subject.Expect.Require(error <= 0.02, $"{name}.peft_merged_dequant_f32", $"relative error {error:0.0e+0}");
+        subject.Expect.Require(error <= (IsFloat32(subject) ? 0.01 : 0.04), $"{name}.peft_merged_dequant_f32", $"relative error {error:0.0e+0}");
         return differing == 0;
     }
 
     // Where PEFT adds in bfloat16, many a value is rounded to the other side of a threshold.
     private static long Allowed(BitsandbytesCase subject, long bytes) =>
-        BitsandbytesCase.Type(subject.Fields, "compute_dtype") == ScalarType.Float32 ? bytes / 500 : bytes / 20;
+        IsFloat32(subject) ? bytes / 500 : bytes / 20;
+
+    private static bool IsFloat32(BitsandbytesCase subject) => BitsandbytesCase.Type(subject.Fields, "compute_dtype") == ScalarType.Float32;
 }

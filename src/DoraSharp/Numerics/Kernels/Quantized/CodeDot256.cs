@@ -22,33 +22,36 @@ internal readonly unsafe struct CodeDot256 : ICodeDot
         }
     }
 
-    public static float Dot(in FourBitMemory weight, long first, long count, float* arranged)
+    public static void Run(in FourBitMemory weight, long width, long first, long end, float* arranged, float* target, long stride)
     {
         LevelPlanes planes = new(weight.LowerLevels, weight.UpperLevels);
         ScaleMemory scales = weight.Scales;
         int shift = weight.BlockShift;
         float* buffer = stackalloc float[ICodeDot.Piece / ICodeDot.Unit];
         Vector256<byte> lowHalf = Vector256.Create((byte)15);
-        Vector256<float> sum = default;
-        for (long start = 0; start < count; start += ICodeDot.Piece)
+        for (long row = first; row < end; row++)
         {
-            int length = (int)Math.Min(ICodeDot.Piece, count - start);
-            long element = first + start;
-            long block = element >> shift;
-            int offset = (int)(element - (block << shift));
-            float* ofBlocks = scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
-            byte* codes = weight.Codes + (element >> 1);
-            float* x = arranged + start;
-            for (int i = 0; i < length; i += ICodeDot.Unit)
+            Vector256<float> sum = default;
+            for (long start = 0; start < width; start += ICodeDot.Piece)
             {
-                Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
-                Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, x + i);
-                Vector256<float> odd = Half(planes, bytes & lowHalf, x + i + 32);
-                sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(ofBlocks[(offset + i) >> shift]), sum);
+                int length = (int)Math.Min(ICodeDot.Piece, width - start);
+                long element = (row * width) + start;
+                long block = element >> shift;
+                int offset = (int)(element - (block << shift));
+                float* ofBlocks = scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
+                byte* codes = weight.Codes + (element >> 1);
+                float* x = arranged + start;
+                for (int i = 0; i < length; i += ICodeDot.Unit)
+                {
+                    Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
+                    Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, x + i);
+                    Vector256<float> odd = Half(planes, bytes & lowHalf, x + i + 32);
+                    sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(ofBlocks[(offset + i) >> shift]), sum);
+                }
             }
-        }
 
-        return Vector256.Sum(sum);
+            target[row * stride] = Vector256.Sum(sum);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

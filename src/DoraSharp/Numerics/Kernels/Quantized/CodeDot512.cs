@@ -19,35 +19,38 @@ internal readonly unsafe struct CodeDot512 : ICodeDot
         }
     }
 
-    public static float Dot(in FourBitMemory weight, long first, long count, float* arranged)
+    public static void Run(in FourBitMemory weight, long width, long first, long end, float* arranged, float* target, long stride)
     {
         Vector512<float> levels = Vector512.Create(weight.LowerLevels, weight.UpperLevels);
         Vector512<uint> lowest = Vector512.Create(15u);
         ScaleMemory scales = weight.Scales;
         int shift = weight.BlockShift;
         float* buffer = stackalloc float[ICodeDot.Piece / ICodeDot.Unit];
-        Vector512<float> sum = default;
-        for (long start = 0; start < count; start += ICodeDot.Piece)
+        for (long row = first; row < end; row++)
         {
-            int length = (int)Math.Min(ICodeDot.Piece, count - start);
-            long element = first + start;
-            long block = element >> shift;
-            int offset = (int)(element - (block << shift));
-            float* ofBlocks = scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
-            byte* codes = weight.Codes + (element >> 1);
-            for (int i = 0; i < length; i += ICodeDot.Unit)
+            Vector512<float> sum = default;
+            for (long start = 0; start < width; start += ICodeDot.Piece)
             {
-                float* x = arranged + start + i;
-                Vector256<uint> words = Vector256.Load(codes + (i >> 1)).AsUInt32();
-                Vector512<uint> both = Vector512.Create(words, words >>> 16);
-                Vector512<float> a = Vector512.ShuffleNative(levels, (both & lowest).AsInt32()) * Vector512.Load(x);
-                Vector512<float> b = Vector512.ShuffleNative(levels, ((both >>> 4) & lowest).AsInt32()) * Vector512.Load(x + 16);
-                a = Vector512.MultiplyAddEstimate(Vector512.ShuffleNative(levels, ((both >>> 8) & lowest).AsInt32()), Vector512.Load(x + 32), a);
-                b = Vector512.MultiplyAddEstimate(Vector512.ShuffleNative(levels, ((both >>> 12) & lowest).AsInt32()), Vector512.Load(x + 48), b);
-                sum = Vector512.MultiplyAddEstimate(a + b, Vector512.Create(ofBlocks[(offset + i) >> shift]), sum);
+                int length = (int)Math.Min(ICodeDot.Piece, width - start);
+                long element = (row * width) + start;
+                long block = element >> shift;
+                int offset = (int)(element - (block << shift));
+                float* ofBlocks = scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
+                byte* codes = weight.Codes + (element >> 1);
+                for (int i = 0; i < length; i += ICodeDot.Unit)
+                {
+                    float* x = arranged + start + i;
+                    Vector256<uint> words = Vector256.Load(codes + (i >> 1)).AsUInt32();
+                    Vector512<uint> both = Vector512.Create(words, words >>> 16);
+                    Vector512<float> a = Vector512.ShuffleNative(levels, (both & lowest).AsInt32()) * Vector512.Load(x);
+                    Vector512<float> b = Vector512.ShuffleNative(levels, ((both >>> 4) & lowest).AsInt32()) * Vector512.Load(x + 16);
+                    a = Vector512.MultiplyAddEstimate(Vector512.ShuffleNative(levels, ((both >>> 8) & lowest).AsInt32()), Vector512.Load(x + 32), a);
+                    b = Vector512.MultiplyAddEstimate(Vector512.ShuffleNative(levels, ((both >>> 12) & lowest).AsInt32()), Vector512.Load(x + 48), b);
+                    sum = Vector512.MultiplyAddEstimate(a + b, Vector512.Create(ofBlocks[(offset + i) >> shift]), sum);
+                }
             }
-        }
 
-        return Vector512.Sum(sum);
+            target[row * stride] = Vector512.Sum(sum);
+        }
     }
 }

@@ -11,6 +11,9 @@ internal static unsafe class FourBitProduct
     /// <summary>The most rows of x that are multiplied with the codes: looking levels up costs as much as three products with decoded ones.</summary>
     private const long MostDots = 3;
 
+    /// <summary>The rows that one token after the other is multiplied with, while their codes are in the nearest cache.</summary>
+    private const long RowsOfTurn = 8;
+
     /// <summary>The columns that are decoded at a time.</summary>
     private const int Piece = 4 * PanelKernel.Chunk;
 
@@ -77,11 +80,11 @@ internal static unsafe class FourBitProduct
         TDot.Arrange(FloatMemory.Of(x), tokens * width, numbers);
         RowBlocks.Run(weight.Count / width, width * tokens, 1, (first, end) =>
         {
-            for (long row = first; row < end; row++)
+            for (long row = first; row < end; row += RowsOfTurn)
             {
                 for (long token = 0; token < tokens; token++)
                 {
-                    *target.At(row, token) = TDot.Dot(weight, row * width, width, numbers + (token * width));
+                    TDot.Run(weight, width, row, Math.Min(row + RowsOfTurn, end), numbers + (token * width), target.At(0, token), target.RowStride);
                 }
             }
         });
@@ -135,6 +138,8 @@ internal static unsafe class FourBitProduct
     /// <summary>Where products go.</summary>
     private readonly struct Target(float* memory, long rowStride, long tokenStride)
     {
+        public long RowStride => rowStride;
+
         public float* At(long row, long token) => memory + (row * rowStride) + (token * tokenStride);
     }
 }

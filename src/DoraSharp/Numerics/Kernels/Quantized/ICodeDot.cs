@@ -1,7 +1,7 @@
 namespace DoraSharp;
 
 /// <summary>
-/// The product of a row of packed weights with one vector, straight from the codes: levels times numbers, block by block, times
+/// The products of rows of packed weights with one vector, straight from the codes: levels times numbers, block by block, times
 /// the block's scale.
 /// </summary>
 /// <remarks>Rows have to begin and end with a unit, and a unit must not be in two blocks.</remarks>
@@ -19,10 +19,13 @@ internal unsafe interface ICodeDot
     /// <param name="arranged">Gets [count].</param>
     static abstract void Arrange(float* x, long count, float* arranged);
 
-    /// <summary>Σ w_i·x_i.</summary>
+    /// <summary>Σ w_i·x_i of some rows.</summary>
     /// <param name="weight">The weight.</param>
-    /// <param name="first">The row's first element.</param>
-    /// <param name="count">The row's elements.</param>
+    /// <param name="width">The elements of a row.</param>
+    /// <param name="first">The first row.</param>
+    /// <param name="end">The end of the rows.</param>
     /// <param name="arranged">What <see cref="Arrange"/> gave.</param>
-    static abstract float Dot(in FourBitMemory weight, long first, long count, float* arranged);
+    /// <param name="target">Where row 0's sum would go.</param>
+    /// <param name="stride">From a row's sum to the next one's.</param>
+    static abstract void Run(in FourBitMemory weight, long width, long first, long end, float* arranged, float* target, long stride);
 }
