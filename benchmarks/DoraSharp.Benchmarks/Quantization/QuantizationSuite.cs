@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using TorchSharp;
-using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;

@@ -16,6 +16,17 @@ internal sealed class EmbeddingGeometry : Geometry
 {
     private readonly EmbeddingTraits traits;
     private readonly EmbeddingLookup lookup;
+    private readonly Func<Tensor, Tensor>? own;
+
+    /// <summary>A plain look-up in a weight that the layer alone knows how to read.</summary>
+    /// <param name="rows">The number of rows V.</param>
+    /// <param name="own">The layer's own look-up, ids to rows.</param>
+    public EmbeddingGeometry(long rows, Func<Tensor, Tensor> own)
+    {
+        traits = new(PaddingIndex: null, MaxNorm: null, NormType: 2, ScaleGradByFreq: false, Sparse: false);
+        lookup = new(rows, traits);
+        this.own = own;
+    }
 
     /// <summary>Finds out how a layer looks up.</summary>
     /// <exception cref="NotSupportedException">It combines options that cannot be adapted, or its registered weight is not the one that it uses.</exception>
@@ -54,7 +65,7 @@ internal sealed class EmbeddingGeometry : Geometry
 
     public override (Tensor X, Tensor Z) Canonical(Tensor x, Tensor z, FrozenWeight weight) => (x.reshape(-1), z.reshape(-1, weight.Outputs));
 
-    public override Tensor Product(Tensor x, FrozenWeight weight) => lookup.Base(x, weight.Stored);
+    public override Tensor Product(Tensor x, FrozenWeight weight) => own?.Invoke(x) ?? lookup.Base(x, weight.Stored);
 
     public override Tensor Down(Tensor x, Tensor a, double dropout)
     {

@@ -1,4 +1,4 @@
-using TorchSharp.Modules;
+using static TorchSharp.torch;
 
 namespace DoraSharp;
 
@@ -10,9 +10,9 @@ internal static class DenseLayers
     /// <exception cref="InvalidOperationException">Something cannot; the message names it and the way out.</exception>
     public static void RefuseUnholdable(IEnumerable<InstalledLayer> layers)
     {
-        foreach (PlannedSite site in layers.Where(static layer => layer is { Site.Layer: QuantizedLinear } and not { Stack.MergedAs.IsQuantized: true }).Select(static layer => layer.Site))
+        foreach (PlannedSite site in layers.Where(static layer => layer is { Site.Layer: QuantizedLayer } and not { Stack.MergedAs.IsQuantized: true }).Select(static layer => layer.Site))
         {
-            if (site.Slots.FirstOrDefault(static slot => !slot.DeclaredType.IsAssignableFrom(typeof(Linear))) is { } slot)
+            if (site.Slots.FirstOrDefault(slot => !slot.DeclaredType.IsAssignableFrom(((QuantizedLayer)site.Layer).DenseType)) is { } slot)
             {
                 throw new InvalidOperationException(
                     $"{site.Path} is held by {slot.Description}, which is declared as {slot.DeclaredType.Name} and cannot hold the dense layer that merging makes of it. " +
@@ -26,9 +26,9 @@ internal static class DenseLayers
     {
         foreach (PlannedSite site in sites)
         {
-            if (site.Layer is QuantizedLinear { Dense: not null } quantized)
+            if (site.Layer is QuantizedLayer { Dense: not null } quantized)
             {
-                Linear layer = quantized.TakeDense();
+                nn.Module layer = quantized.TakeDense();
                 site.Slots.ToList().ForEach(slot => slot.Set(layer));
             }
         }

@@ -34,6 +34,7 @@ internal static class ModelDescriber
         {
             Linear linear => description with { In = linear.in_features, Out = linear.out_features },
             QuantizedLinear quantized => description with { In = quantized.InFeatures, Out = quantized.OutFeatures },
+            QuantizedEmbedding quantized => description with { In = quantized.Rows, Out = quantized.Width },
             TransposedLinear or Embedding => description with { In = weight[0], Out = weight[1] },
             MultiheadAttention attention => Describe(AttentionWeights.Of(attention), description),
             Convolution convolution => description with { In = convolution.in_channels, Out = convolution.out_channels, Kernel = convolution.kernel_size, Groups = convolution.groups },

@@ -58,7 +58,7 @@ public class AdaptedLayer : nn.Module<Tensor, Tensor>, IAdaptedModule
     }
 
     /// <summary>
-    /// Wraps a <c>Linear</c>, <see cref="QuantizedLinear"/>, <see cref="TransposedLinear"/>, <c>Embedding</c>, <c>Conv1d</c>, <c>Conv2d</c> or <c>Conv3d</c>,
+    /// Wraps a <c>Linear</c>, <see cref="QuantizedLinear"/>, <see cref="TransposedLinear"/>, <c>Embedding</c>, <see cref="QuantizedEmbedding"/>, <c>Conv1d</c>, <c>Conv2d</c> or <c>Conv3d</c>,
     /// sharing its memory, with a first adapter "default". The layer is frozen, and is not disposed with this one.
     /// </summary>
     /// <param name="layer">The base layer.</param>

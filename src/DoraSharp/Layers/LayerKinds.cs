@@ -12,7 +12,7 @@ internal static class LayerKinds
     {
         Linear or QuantizedLinear => LayerKind.Linear,
         TransposedLinear => LayerKind.TransposedLinear,
-        Embedding => LayerKind.Embedding,
+        Embedding or QuantizedEmbedding => LayerKind.Embedding,
         Conv1d => LayerKind.Conv1d,
         Conv2d => LayerKind.Conv2d,
         Conv3d => LayerKind.Conv3d,
@@ -43,14 +43,15 @@ internal static class LayerKinds
     /// <summary>The shape [out, in] of a layer's weight seen as a matrix.</summary>
     public static (long Outputs, long Inputs) MatrixShape(nn.Module layer) => layer is QuantizedLinear quantized
         ? (quantized.OutFeatures, quantized.InFeatures)
+        : layer is QuantizedEmbedding { Width: var width, Rows: var rows } ? (width, rows)
         : layer.get_parameter("weight") is { } weight ? (layer is TransposedLinear or Embedding ? WeightLayout.Transposed : WeightLayout.RowMajor).MatrixShape(weight.shape)
         : throw new NotSupportedException($"A {layer.GetType().Name} has no weight of its own.");
 
     /// <summary>The dtype that a layer's weight stands for.</summary>
-    public static ScalarType TypeOf(nn.Module layer) => layer is QuantizedLinear quantized ? quantized.ComputeType : layer.parameters().First().dtype;
+    public static ScalarType TypeOf(nn.Module layer) => layer is QuantizedLayer quantized ? quantized.ComputeType : layer.parameters().First().dtype;
 
     /// <summary>A dense tensor without history that a layer can run on in place of a parameter, with the same result.</summary>
-    public static Tensor DenseWeightOf(nn.Module layer, string parameterName) => layer is QuantizedLinear { Dense: null } quantized
+    public static Tensor DenseWeightOf(nn.Module layer, string parameterName) => layer is QuantizedLayer { Dense: null } quantized
         ? quantized.Weight.Dequantize(quantized.ComputeType)
         : layer.get_parameter(parameterName)!.detach();
 
@@ -75,6 +76,7 @@ internal static class LayerKinds
             QuantizedLinear quantized => new(new QuantizedWeight(quantized), new LinearGeometry(LayerKind.Linear, quantized.InFeatures)),
             TransposedLinear => new(new DenseWeight(layer, WeightLayout.Transposed), new LinearGeometry(LayerKind.TransposedLinear, weight.shape[0])),
             Embedding embedding => new(new DenseWeight(layer, WeightLayout.Transposed), new EmbeddingGeometry(embedding)),
+            QuantizedEmbedding quantized => new(new QuantizedWeight(quantized, WeightLayout.Transposed), new EmbeddingGeometry(quantized.Rows, quantized.forward)),
             Convolution convolution and (Conv1d or Conv2d or Conv3d) => ForConvolution(convolution, ConvolutionGeometry.UpdateOf(options)),
             _ => throw new NotSupportedException($"A {layer.GetType().Name} cannot be adapted; these can: {string.Join(", ", Enum.GetNames<LayerKind>().Skip(1))}."),
         };

@@ -12,7 +12,7 @@ internal sealed class DequantizedWeight : WeightReplacement
     /// <summary>Takes the dense weight.</summary>
     /// <param name="weight">The weight that is going to be replaced.</param>
     /// <param name="layer">Its layer.</param>
-    /// <param name="matrix">The new weight, [out, in], which becomes this object's.</param>
+    /// <param name="matrix">The new weight in the layer's own layout, which becomes this object's.</param>
     /// <param name="bias">As for the base class.</param>
     public DequantizedWeight(QuantizedWeight weight, QuantizedLayer layer, Tensor matrix, Tensor? bias)
         : base(weight, bias)
@@ -23,7 +23,7 @@ internal sealed class DequantizedWeight : WeightReplacement
 
     public override Tensor Original => layer.Weight.Codes;
 
-    public override Tensor OriginalMatrix() => layer.Weight.Dequantize(weight.DType);
+    public override Tensor OriginalMatrix() => weight.ToMatrix(layer.Weight);
 
     public override void Dispose()
     {

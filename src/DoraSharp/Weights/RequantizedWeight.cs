@@ -15,7 +15,7 @@ internal sealed class RequantizedWeight : WeightReplacement
     /// <summary>Quantizes the new weight.</summary>
     /// <param name="weight">The weight that is going to be replaced.</param>
     /// <param name="layer">Its layer.</param>
-    /// <param name="matrix">The new weight, [out, in].</param>
+    /// <param name="matrix">The new weight in the layer's own layout.</param>
     /// <param name="bias">As for the base class.</param>
     /// <exception cref="ArgumentException">The new weight is not finite.</exception>
     public RequantizedWeight(QuantizedWeight weight, QuantizedLayer layer, Tensor matrix, Tensor? bias)
@@ -43,7 +43,7 @@ internal sealed class RequantizedWeight : WeightReplacement
 
     public override Tensor Original => isApplied ? other.Codes : layer.Weight.Codes;
 
-    public override Tensor OriginalMatrix() => (isApplied ? other : layer.Weight).Dequantize(weight.DType);
+    public override Tensor OriginalMatrix() => weight.ToMatrix(isApplied ? other : layer.Weight);
 
     public override void Dispose()
     {

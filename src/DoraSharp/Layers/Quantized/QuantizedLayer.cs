@@ -57,6 +57,12 @@ public abstract class QuantizedLayer : nn.Module<Tensor, Tensor>
     /// <summary>The dense weight that takes the place of the quantized one; <see langword="null"/> nearly always.</summary>
     internal Tensor? Dense => weightParameter.is_floating_point() ? weightParameter : null;
 
+    /// <summary>The type of the layer that a dense weight makes of this one.</summary>
+    internal abstract Type DenseType { get; }
+
+    /// <summary>The dense layer that this one has become by a merge. This one is disposed.</summary>
+    internal abstract nn.Module TakeDense();
+
     /// <summary>Lets the layer hold, and run on, a dense weight; the quantized one is kept for <see cref="ShowQuantized"/>.</summary>
     /// <param name="dense">In the quantized weight's shape and the compute type; it becomes the layer's.</param>
     internal void ShowDense(Tensor dense)

@@ -45,6 +45,8 @@ public sealed class QuantizedLinear : QuantizedLayer
     /// <summary>The bias b [out], if there is one.</summary>
     public Parameter? Bias => biasParameter;
 
+    internal override Type DenseType => typeof(Linear);
+
     /// <summary>Quantizes a linear layer.</summary>
     /// <param name="layer">The layer, W [out, in]. It stays as it is, and its weight may be disposed.</param>
     /// <param name="options">How to quantize; by default NF4 in blocks of 64 with double quantization.</param>
@@ -95,8 +97,7 @@ public sealed class QuantizedLinear : QuantizedLayer
         return Dense is { } dense ? DenseForward(input, dense) : QuantizedStep.Apply(input, Weight, biasParameter, ComputeType);
     }
 
-    /// <summary>The dense layer that this one has become by a merge, without a copy of the weight. This one is disposed.</summary>
-    internal Linear TakeDense()
+    internal override nn.Module TakeDense()
     {
         using var noGrad = no_grad();
         Parameter weight = new(Dense!);

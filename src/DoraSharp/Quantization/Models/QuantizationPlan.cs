@@ -26,7 +26,7 @@ internal sealed record QuantizationPlan(
         HashSet<string> paths = QuantizationTargets.Find(description, options);
         ModuleNode[] nodes = [.. tree.Nodes.Where(node => paths.Contains(node.Path))];
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, nodes.Select(node => node.Module));
-        Site[] sites = [.. nodes.Select(node => new Site(node, (Linear)node.Module, slots[node.Module], IsUsedElsewhere(node, tree)))];
+        Site[] sites = [.. nodes.Select(node => new Site(node, slots[node.Module], IsUsedElsewhere(node, tree)))];
         foreach (Site site in sites)
         {
             site.Check(options.Quantization);
@@ -52,18 +52,29 @@ internal sealed record QuantizationPlan(
 
     /// <summary>A layer that is going to be quantized.</summary>
     /// <param name="Node">Its place in the model.</param>
-    /// <param name="Layer">The layer.</param>
     /// <param name="Slots">Everything that holds it.</param>
     /// <param name="IsUsedElsewhere">Whether others hold its tensors.</param>
-    internal sealed record Site(ModuleNode Node, Linear Layer, IReadOnlyList<ModuleSlot> Slots, bool IsUsedElsewhere)
+    internal sealed record Site(ModuleNode Node, IReadOnlyList<ModuleSlot> Slots, bool IsUsedElsewhere)
     {
+        /// <summary>The weight.</summary>
+        public Parameter Weight => Node.Module.get_parameter("weight")!;
+
+        private bool IsEmbedding => Node.Module is Embedding;
+
+        private Type QuantizedType => IsEmbedding ? typeof(QuantizedEmbedding) : typeof(QuantizedLinear);
+
+        /// <summary>Makes the quantized layer.</summary>
+        public QuantizedLayer Quantize(ModelQuantizationOptions options) => Node.Module is Embedding embedding
+            ? QuantizedEmbedding.From(embedding, options.Quantization, options.ComputeType)
+            : QuantizedLinear.From((Linear)Node.Module, options.Quantization, options.ComputeType);
+
         /// <summary>Throws unless the layer can be quantized where it is.</summary>
         public void Check(QuantizationOptions options)
         {
-            if (Slots.FirstOrDefault(static slot => !slot.DeclaredType.IsAssignableFrom(typeof(QuantizedLinear))) is { } slot)
+            if (Slots.FirstOrDefault(slot => !slot.DeclaredType.IsAssignableFrom(QuantizedType)) is { } slot)
             {
                 throw new InvalidOperationException(
-                    $"{Node.Path} is held by {slot.Description}, which is declared as {slot.DeclaredType.Name} and cannot hold a {nameof(QuantizedLinear)}. " +
+                    $"{Node.Path} is held by {slot.Description}, which is declared as {slot.DeclaredType.Name} and cannot hold a {QuantizedType.Name}. " +
                     $"Declare it as Module<Tensor, Tensor>, or leave the layer out by {nameof(ModelQuantizationOptions.ExcludeModules)}. Nothing was changed.");
             }
 
@@ -75,10 +86,15 @@ internal sealed record QuantizationPlan(
 
         private string? WhyNot(QuantizationOptions options)
         {
-            Tensor weight = Layer.weight;
+            Tensor weight = Weight;
             if (weight.numel() == 0 || weight.dtype is not (ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64))
             {
                 return $"it is {weight.dtype} [{string.Join(", ", weight.shape)}]";
+            }
+
+            if (Node.Module is Embedding embedding && EmbeddingTraits.Of(embedding).MaxNorm is not null)
+            {
+                return "the embedding clips its rows (max_norm)";
             }
 
             // That format rounds to float16 first.

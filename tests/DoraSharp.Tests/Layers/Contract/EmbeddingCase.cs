@@ -1,15 +1,30 @@
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Layers.Contract;
 
-/// <summary>A look-up as a product with one-hot rows.</summary>
-internal sealed class EmbeddingCase(string name, long[] shape, ScalarType ids = ScalarType.Int64) : LayerCase(name)
+/// <summary>A look-up as a product with one-hot rows, in a weight that may be quantized.</summary>
+internal sealed class EmbeddingCase(string name, long[] shape, ScalarType ids = ScalarType.Int64, QuantizationOptions? options = null) : LayerCase(name)
 {
     private const long Rows = 11;
 
     public override bool TakesIds => true;
 
-    public override nn.Module<Tensor, Tensor> Make() => nn.Embedding(Rows, 7);
+    public override nn.Module<Tensor, Tensor> Make()
+    {
+        Embedding embedding = nn.Embedding(Rows, 7);
+        if (options is null)
+        {
+            return embedding;
+        }
+
+        using (embedding)
+        {
+            return QuantizedEmbedding.From(embedding, options);
+        }
+    }
+
+    public override Tensor MatrixOf(nn.Module layer) => layer is QuantizedEmbedding quantized ? quantized.Weight.Dequantize(ScalarType.Float64).t() : base.MatrixOf(layer);
 
     public override Tensor Input() => randint(0, Rows, shape).to(ids);
 

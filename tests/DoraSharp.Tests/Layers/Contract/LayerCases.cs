@@ -17,6 +17,8 @@ internal static class LayerCases
         new QuantizedLinearCase("linear of int8 rows", new QuantizationOptions { Format = QuantizationFormat.Int8Rows }, hasBias: true, [2, 3, 4]),
         new QuantizedLinearCase("linear of 8-bit blocks", new QuantizationOptions { Format = QuantizationFormat.Blockwise8, BlockSize = 128 }, hasBias: false, [7]),
         new EmbeddingCase("embedding", [3, 5]),
+        new EmbeddingCase("quantized embedding", [3, 5], options: new QuantizationOptions()),
+        new EmbeddingCase("embedding of int8 rows, int32 tokens", [4], ScalarType.Int32, new QuantizationOptions { Format = QuantizationFormat.Int8Rows }),
         new EmbeddingCase("embedding of one int32 token", [], ScalarType.Int32),
         new ConvolutionCase("conv1d", 3) { Stride = 2, Padding = 1 },
         new ConvolutionCase("conv1d, dilated, same, reflect", 4) { Dilation = 2, IsSame = true, Mode = PaddingModes.Reflect },

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DoraSharp;
@@ -44,22 +43,21 @@ internal readonly unsafe struct CodeDot256 : ICodeDot
                 for (int i = 0; i < length; i += ICodeDot.Unit)
                 {
                     Vector256<byte> bytes = Vector256.Load(codes + (i >> 1));
-                    Vector256<float> even = Half(planes, (bytes.AsUInt16() >>> 4).AsByte() & lowHalf, x + i);
-                    Vector256<float> odd = Half(planes, bytes & lowHalf, x + i + 32);
-                    sum = Vector256.MultiplyAddEstimate(even + odd, Vector256.Create(ofBlocks[(offset + i) >> shift]), sum);
+                    planes.Lookup((bytes.AsUInt16() >>> 4).AsByte() & lowHalf, out Vector256<float> a, out Vector256<float> b, out Vector256<float> c, out Vector256<float> d);
+                    Vector256<float> left = a * Vector256.Load(x + i);
+                    Vector256<float> right = b * Vector256.Load(x + i + 8);
+                    left = Vector256.MultiplyAddEstimate(c, Vector256.Load(x + i + 16), left);
+                    right = Vector256.MultiplyAddEstimate(d, Vector256.Load(x + i + 24), right);
+                    planes.Lookup(bytes & lowHalf, out a, out b, out c, out d);
+                    left = Vector256.MultiplyAddEstimate(a, Vector256.Load(x + i + 32), left);
+                    right = Vector256.MultiplyAddEstimate(b, Vector256.Load(x + i + 40), right);
+                    left = Vector256.MultiplyAddEstimate(c, Vector256.Load(x + i + 48), left);
+                    right = Vector256.MultiplyAddEstimate(d, Vector256.Load(x + i + 56), right);
+                    sum = Vector256.MultiplyAddEstimate(left + right, Vector256.Create(ofBlocks[(offset + i) >> shift]), sum);
                 }
             }
 
             target[row * stride] = Vector256.Sum(sum);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Half(in LevelPlanes planes, Vector256<byte> codes, float* x)
-    {
-        planes.Lookup(codes, out Vector256<float> a, out Vector256<float> b, out Vector256<float> c, out Vector256<float> d);
-        Vector256<float> ab = Vector256.MultiplyAddEstimate(b, Vector256.Load(x + 8), a * Vector256.Load(x));
-        Vector256<float> cd = Vector256.MultiplyAddEstimate(d, Vector256.Load(x + 24), c * Vector256.Load(x + 16));
-        return ab + cd;
     }
 }
