@@ -26,7 +26,7 @@ internal sealed class LayerSuite : Suite
     public override void Run(SuiteRun run)
     {
         RunSettings settings = run.Settings;
-        IReadOnlyList<Scenario> scenarios = options.Read(run.Arguments).Apply(settings.IsShort ? ScenarioGrid.Short : ScenarioGrid.Full);
+        IReadOnlyList<Scenario> scenarios = options.Read(run.Arguments).Apply(ScenarioGrid.Of(settings));
         if (scenarios.Count == 0)
         {
             throw new InvalidOperationException("No scenario is left: the options exclude each other.");
@@ -71,7 +71,7 @@ internal sealed class LayerSuite : Suite
             run.Report.Keep(CostTable.Of(results));
         }
 
-        run.Report.Judge(LayerTargets.Judge(results));
+        run.Report.Judge(LayerTargets.Judge(results, run.Settings));
         int noisy = results.Count(result => result[MethodCatalog.Floor].Times.Spread > Noise || result[MethodCatalog.Dora].Times.Spread > Noise);
         if (noisy > 0)
         {

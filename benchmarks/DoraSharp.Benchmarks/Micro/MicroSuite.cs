@@ -1,5 +1,4 @@
 using System.Globalization;
-using TorchSharp;
 
 namespace DoraSharp.Benchmarks;
 
@@ -17,7 +16,7 @@ internal sealed class MicroSuite : Suite
     /// <exception cref="InvalidOperationException">A benchmark failed, or the run is for a GPU.</exception>
     public override void Run(SuiteRun run)
     {
-        if (run.Settings.Device.type != DeviceType.CPU)
+        if (run.Settings.IsOnGpu)
         {
             throw new InvalidOperationException($"--{Name} measures on the CPU only: leave --device out.");
         }

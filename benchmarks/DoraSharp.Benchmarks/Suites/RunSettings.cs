@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
@@ -11,6 +12,8 @@ namespace DoraSharp.Benchmarks;
 /// <param name="MeasuresPeak">Whether methods also run in processes of their own, for their peak memory.</param>
 internal sealed record RunSettings(bool IsShort, Device Device, int Threads, bool CountsCpuTime, double Seconds, bool MeasuresPeak)
 {
+    public bool IsOnGpu => Device.type == DeviceType.CUDA;
+
     /// <summary>What steps are timed with, in milliseconds.</summary>
     public Func<double> Clock => CountsCpuTime ? Clocks.ThreadCpu : Clocks.WallOf(Device);
 

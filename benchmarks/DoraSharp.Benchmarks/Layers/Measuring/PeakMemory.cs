@@ -1,5 +1,4 @@
 using System.Globalization;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
@@ -23,7 +22,7 @@ internal sealed class PeakMemory(RunSettings settings) : IDisposable
             scenario.Shape.ToString(), Names.Of(scenario.DType), Names.Of(scenario.Mode),
             scenario.Dropout.ToString(CultureInfo.InvariantCulture), method.Name,
         ]);
-        if (settings.Device.type != DeviceType.CUDA)
+        if (!settings.IsOnGpu)
         {
             return Parse((kept ??= Start()).Ask(question));
         }

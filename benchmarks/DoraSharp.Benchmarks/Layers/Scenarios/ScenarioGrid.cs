@@ -31,17 +31,32 @@ internal static class ScenarioGrid
         Train(new(4096, 4096, 512, 16)),
     ];
 
-    /// <summary>Everything. Dropout varies in training steps only: it does nothing in evaluation, and nothing to the norm.</summary>
+    /// <summary>The shapes of the GPU's targets.</summary>
+    public static IReadOnlyList<Scenario> ShortOnGpu { get; } =
+    [
+        .. from dropout in new[] { 0, .05 }
+           from rank in new[] { 16, 64, 384 }
+           select Train(new(4096, 4096, 4096, rank), ScalarType.BFloat16, dropout),
+        new(new(4096, 4096, 4096, 16), ScalarType.BFloat16, StepMode.Accumulate8, 0),
+        new(new(4096, 4096, 1, 16), ScalarType.BFloat16, StepMode.Eval, 0),
+        Train(new(4096, 4096, 4096, 16)),
+    ];
+
+    /// <summary>Everything. Dropout does nothing in evaluation, and does not vary there.</summary>
     public static IReadOnlyList<Scenario> Full { get; } =
     [
         .. from dtype in Names.DTypes
            from mode in Names.Modes
-           from dropout in mode == StepMode.Train ? new[] { 0, .05 } : [0]
+           from dropout in mode == StepMode.Eval ? [0] : new[] { 0, .05 }
            from size in new (long In, long Out)[] { (256, 256), (1024, 1024), (2048, 2048), (2048, 5632), (4096, 4096) }
            from tokens in new[] { 1, 128, 512, 2048 }
            from rank in new[] { 8, 16, 64 }
            select new Scenario(new(size.In, size.Out, tokens, rank), dtype, mode, dropout),
     ];
+
+    /// <summary>The scenarios of a run.</summary>
+    public static IReadOnlyList<Scenario> Of(RunSettings settings) =>
+        !settings.IsShort ? Full : settings.IsOnGpu ? ShortOnGpu : Short;
 
     private static Scenario Eval(LayerShape shape) => new(shape, ScalarType.Float32, StepMode.Eval, 0);
 

@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace DoraSharp.Benchmarks;
 
-/// <summary>The layers' targets, for two cores.</summary>
+/// <summary>The layers' targets.</summary>
 internal static class LayerTargets
 {
     /// <summary>What the autograd graph's own nodes may take besides activations.</summary>
@@ -11,7 +11,7 @@ internal static class LayerTargets
     /// <summary>The vectors of [o] that DoRA's gain may keep.</summary>
     private const int GainVectors = 4;
 
-    public static IReadOnlyList<LayerTarget> All { get; } =
+    private static readonly IReadOnlyList<LayerTarget> OnTwoCores =
     [
         new("LoRA ≤ its limit + .03 floors", s => IsLarge(s, 0), OverFloor(MethodCatalog.Lora), s => ArithmeticLimit.Lora(s) + .03),
         new("DoRA ≤ its limit + .05 floors", s => IsLarge(s, 0), OverFloor(MethodCatalog.Dora), s => ArithmeticLimit.Dora(s) + .05),
@@ -33,9 +33,14 @@ internal static class LayerTargets
         new("DoRA, 256 → 256 ≤ 1.5 floors", IsSmall, OverFloor(MethodCatalog.Dora), _ => 1.5),
     ];
 
+    private static readonly IReadOnlyList<LayerTarget> OnAGpu =
+    [
+        new("PEFT's DoRA, bfloat16, T = 4096 ≥ 2 × ours", s => s is { Mode: StepMode.Train, DType: ScalarType.BFloat16, Shape.Tokens: >= 4096 } && IsWide(s, 4096), PeftOverOurs, _ => 2, IsMinimum: true),
+    ];
+
     /// <summary>Each target in each scenario in which it applies.</summary>
-    public static IEnumerable<TargetOutcome> Judge(IReadOnlyList<ScenarioResult> results) =>
-        All.SelectMany(target => results.Select(target.Judge)).OfType<TargetOutcome>();
+    public static IEnumerable<TargetOutcome> Judge(IReadOnlyList<ScenarioResult> results, RunSettings settings) =>
+        (settings.IsOnGpu ? OnAGpu : OnTwoCores).SelectMany(target => results.Select(target.Judge)).OfType<TargetOutcome>();
 
     private static Func<ScenarioResult, double?> OverFloor(string method) => result => result.Ratio(method, MethodCatalog.Floor);
 
