@@ -11,5 +11,6 @@ internal static class SuiteCatalog
         new LayerSuite(),
         new ModelSuite(),
         new MicroSuite(),
+        new PrecisionSuite(),
     ];
 }

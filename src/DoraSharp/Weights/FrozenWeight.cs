@@ -10,7 +10,7 @@ namespace DoraSharp;
 internal abstract class FrozenWeight : IDisposable
 {
     /// <summary>The scratch that row-wise work may take, in elements.</summary>
-    private const long BlockElements = 1 << 20;
+    private const long BlockElements = 1 << 18;
 
     private readonly VersionedCache squaredRowNorms = new();
 
