@@ -1,26 +1,35 @@
-using System.Globalization;
-using Xunit;
-
 namespace DoraSharp.Testing;
 
-/// <summary>The most resident memory that a piece of work takes on top of what the process has.</summary>
-/// <remarks>Exact to some megabytes. Blocks above 32 MB are seen for certain: the C library gets them from the kernel and gives them back each time.</remarks>
+/// <summary>The most native memory that is in use at once while something runs, on top of what was in use before.</summary>
+/// <remarks>A second thread looks all the time: what lives for a millisecond is seen.</remarks>
 public static class PeakMemory
 {
-    private const string Reset = "/proc/self/clear_refs";
-
-    /// <summary>Measures it; skips the test where the kernel does not tell.</summary>
+    /// <summary>Measures it; skips the test where the C library does not tell.</summary>
     public static long Of(Action work)
     {
-        Assert.SkipUnless(File.Exists(Reset), "Only Linux tells a process's peak memory and lets it be reset.");
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        File.WriteAllText(Reset, "5");
-        long before = KiB("VmRSS:");
-        work();
-        return Math.Max(0, KiB("VmHWM:") - before) * 1024;
-    }
+        long before = NativeHeap.BytesInUse();
+        long peak = before;
+        bool isDone = false;
+        Thread watcher = new(() =>
+        {
+            while (!Volatile.Read(ref isDone))
+            {
+                peak = Math.Max(peak, NativeHeap.BytesInUse());
+            }
+        });
+        watcher.Start();
+        try
+        {
+            work();
+        }
+        finally
+        {
+            Volatile.Write(ref isDone, true);
+            watcher.Join();
+        }
 
-    private static long KiB(string field) =>
-        long.Parse(File.ReadLines("/proc/self/status").First(line => line.StartsWith(field, StringComparison.Ordinal))[field.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
+        return peak - before;
+    }
 }

@@ -32,6 +32,7 @@ public partial class ReadmeTests
     [InlineData("README.md")]
     [InlineData("docs/architecture.md")]
     [InlineData("docs/methods.md")]
+    [InlineData("docs/precision.md")]
     [InlineData("docs/peft-compatibility.md")]
     [InlineData("docs/quantization.md")]
     public void Links_InADocument_PointToFiles(string document)
