@@ -88,15 +88,17 @@ internal static class QuantizedAdapterCheck
         }
 
         // A code that fell on the other side of a threshold moves the outputs by more than rounding.
-        subject.Expect.Close("y_peft_merged", model.call(x), io.Read("y_peft_merged"), identical ? subject.RelativeTolerance : new(0.03));
+        subject.Expect.Close("y_peft_merged", model.call(x), io.Read("y_peft_merged"), identical ? subject.RelativeTolerance : new(IsFloat32(subject) ? 0.03 : 0.08));
     }
 
     private static bool CompareRequantized(BitsandbytesCase subject, TensorFile merged, string name, FourBitTensor weight)
     {
         Tensor expected = merged.Read($"{name}.peft_merged_packed");
         subject.Expect.Require(weight.Codes.shape.SequenceEqual(expected.shape), $"{name}.peft_merged_packed", "has another shape");
-        long differing = weight.Codes.ne(expected).sum().item<long>();
-        subject.Expect.Require(differing <= Allowed(subject, expected.numel()), $"{name}.peft_merged_packed", $"{differing} of {expected.numel()} bytes differ");
+        Tensor apart = (Levels(weight.Codes, weight.Options.Format) - Levels(expected, weight.Options.Format)).abs();
+        long differing = apart.count_nonzero().item<long>();
+        subject.Expect.Require(differing <= Allowed(subject, apart.numel()), $"{name}.peft_merged_packed", $"{differing} of {apart.numel()} codes differ");
+        subject.Expect.Require(apart.max().item<long>() <= (IsFloat32(subject) ? 1 : 2), $"{name}.peft_merged_packed", $"codes are up to {apart.max().item<long>()} levels apart");
         foreach (string part in ((string[])["absmax", "nested_absmax", "nested_offset"]).Where(part => merged.Has($"{name}.peft_merged_{part}")))
         {
             Tensor value = part switch
@@ -115,9 +117,16 @@ internal static class QuantizedAdapterCheck
         return differing == 0;
     }
 
+    /// <summary>Which of the 16 levels, ascending, each code stands for, int64 [elements].</summary>
+    private static Tensor Levels(Tensor packed, QuantizationFormat format)
+    {
+        Tensor ranks = CodeMap.Of(format).On(CPU).Order.to(ScalarType.Int64).argsort();
+        Tensor bytes = packed.flatten().to(ScalarType.Int64);
+        return ranks.index_select(0, stack([bytes.floor_divide(16), bytes.remainder(16)], dim: 1).flatten());
+    }
+
     // Where PEFT adds in bfloat16, many a value is rounded to the other side of a threshold.
-    private static long Allowed(BitsandbytesCase subject, long bytes) =>
-        IsFloat32(subject) ? bytes / 500 : bytes / 20;
+    private static long Allowed(BitsandbytesCase subject, long codes) => IsFloat32(subject) ? codes / 1000 : codes / 20;
 
     private static bool IsFloat32(BitsandbytesCase subject) => BitsandbytesCase.Type(subject.Fields, "compute_dtype") == ScalarType.Float32;
 }
