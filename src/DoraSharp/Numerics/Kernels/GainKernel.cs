@@ -12,7 +12,7 @@ internal static unsafe class GainKernel
     /// <summary>The rows that are summed in float32 before they are added up in float64.</summary>
     private const long Chunk = 64;
 
-    private static readonly int Lanes = Vector256<float>.Count;
+    private const int Lanes = 8;
 
     /// <summary>y = g ⊙ y + offset, in place.</summary>
     /// <param name="y">[tokens, out].</param>

@@ -87,7 +87,7 @@ internal sealed unsafe class InputSide
                 Load(tile, kept, token, count, column, width);
                 if (dA is not null)
                 {
-                    TileProducts.ByColumns(tile, count, width, factors, sums, column - first);
+                    TileProducts.ByColumns(tile, count, width, factors, sums, column - first, After(token, count, column, first, end));
                 }
 
                 if (dX is not null)
@@ -101,6 +101,19 @@ internal sealed unsafe class InputSide
         {
             sums.CopyTransposedTo(dA + first, (nint)inputs);
         }
+    }
+
+    private NextTile After(long token, int count, long column, long first, long end)
+    {
+        column += TokenBlocks.TileWidth;
+        if (column >= end)
+        {
+            column = first;
+            token += count;
+        }
+
+        nint start = (nint)((token * inputs) + column);
+        return new(x + start, dX is null ? null : dX + start, (nint)inputs, (int)Math.Min(count, tokens - token));
     }
 
     /// <summary>dH of some tokens.</summary>
@@ -136,7 +149,7 @@ internal sealed unsafe class InputSide
 
         for (int row = 0; row < count && dA is not null; row++)
         {
-            new ReadOnlySpan<float>(x + ((token + row) * inputs) + column, width).CopyTo(new(tile + (row * TokenBlocks.TileWidth), width));
+            TileProducts.Copy(x + ((token + row) * inputs) + column, tile + (row * TokenBlocks.TileWidth), width);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
@@ -6,7 +7,8 @@ namespace DoraSharp;
 /// <summary>The sum of <see cref="RowNorms"/> in one pass over its terms, on the CPU in float32.</summary>
 internal static unsafe class NormKernel
 {
-    private static readonly int Lanes = Vector256<double>.Count;
+    /// <summary>The rows that are summed at once, and the elements that are multiplied at once.</summary>
+    private const int Lanes = 4;
 
     /// <summary>
     /// n [out] from W Aᵀ [out, r], A [r, in], B [out, r] and ‖W‖² [out] in float64, and the rows whose sum has lost digits.
@@ -19,78 +21,107 @@ internal static unsafe class NormKernel
     /// <param name="cancellation">The share of ‖w‖·Σ|s·b_k|·‖a_k‖ below which n² counts as cancelled.</param>
     public static (Tensor Norms, long[] Cancelled) Run(Tensor cross, Tensor a, Tensor b, double scaling, Tensor squaredWeight, double cancellation)
     {
-        long outputs = b.shape[0];
-        int rank = (int)b.shape[1];
-        int padded = (rank + Lanes - 1) / Lanes * Lanes;
-        double[] gram = Gram(a, rank, padded);
-        double[] lengths = [.. Enumerable.Range(0, rank).Select(k => Math.Sqrt(gram[(k * padded) + k]))];
-        bool[] cancelled = new bool[outputs];
-        Tensor norms = empty(outputs, dtype: ScalarType.Float32);
+        long outputs = b.size(0);
+        double[] gram = Gram(a);
+        double[] lengths = [.. Enumerable.Range(0, (int)b.size(1)).Select(k => Math.Sqrt(gram[k * ((int)b.size(1) + 1)]))];
+        Tensor norms = empty(outputs, dtype: ScalarType.Float32, device: CPU);
         float* c = FloatMemory.Of(cross);
         float* up = FloatMemory.Of(b);
         float* n = FloatMemory.Of(norms);
         double* squares = (double*)TensorMemory.Address(squaredWeight);
-        RowBlocks.Run(outputs, (long)rank * rank, 1, (first, end) =>
+        int rank = (int)b.size(1);
+        List<long> cancelled = [];
+        RowBlocks.Run(outputs, (long)rank * rank, Lanes, (first, end) =>
         {
-            double[] scaled = new double[padded];
-            double[] product = new double[padded];
-            for (long row = first; row < end; row++)
+            Vector256<double>[] scaled = new Vector256<double>[rank];
+            for (long row = first; row < end; row += Lanes)
             {
-                (double squared, double size) = Row(c + (row * rank), up + (row * rank), gram, lengths, scaled, product, scaling, squares[row]);
-                n[row] = (float)Math.Sqrt(squared);
-                cancelled[row] = squared < size * cancellation;
+                int rows = (int)Math.Min(Lanes, end - row);
+                Vector256<double> weight = Gather(squares + row, 1, rows);
+                (Vector256<double> squared, Vector256<double> size) = Rows(c + (row * rank), up + (row * rank), rows, gram, lengths, scaled, scaling, weight);
+                Vector256<double> norm = Vector256.Sqrt(squared);
+                Vector256<double> lost = Vector256.LessThan(squared, size * Vector256.Sqrt(weight) * cancellation);
+                for (int i = 0; i < rows; i++)
+                {
+                    n[row + i] = (float)norm[i];
+                    if (lost[i] != 0)
+                    {
+                        lock (cancelled)
+                        {
+                            cancelled.Add(row + i);
+                        }
+                    }
+                }
             }
         });
-        return (norms, [.. Enumerable.Range(0, cancelled.Length).Where(row => cancelled[row]).Select(row => (long)row)]);
+        return (norms, [.. cancelled]);
     }
 
-    /// <summary>n² of a row, and the size of the terms that can cancel.</summary>
-    private static (double Squared, double Size) Row(
-        float* cross, float* b, double[] gram, double[] lengths, double[] scaled, double[] product, double scaling, double squaredWeight)
+    /// <summary>n² of four rows, and Σ|s·b_k|·‖a_k‖: the size of the terms that can cancel.</summary>
+    private static (Vector256<double> Squared, Vector256<double> Size) Rows(
+        float* cross, float* b, int rows, double[] gram, double[] lengths, Vector256<double>[] scaled, double scaling, Vector256<double> squaredWeight)
     {
-        double crossed = 0;
-        double size = 0;
-        Array.Clear(product);
-        for (int k = 0; k < lengths.Length; k++)
+        Vector256<double> sum = squaredWeight;
+        Vector256<double> size = default;
+        int rank = scaled.Length;
+        ref double line = ref gram[0];
+        for (int k = 0; k < rank; k++, line = ref Unsafe.Add(ref line, rank))
         {
-            scaled[k] = b[k] * scaling;
-            crossed += scaled[k] * cross[k];
-            size += Math.Abs(scaled[k]) * lengths[k];
-            Vector256<double> factor = Vector256.Create(scaled[k]);
-            for (int l = 0; l < product.Length; l += Lanes)
+            Vector256<double> factor = Gather(b + k, rank, rows) * scaling;
+            scaled[k] = factor;
+
+            // What the symmetric matrix holds twice counts twice.
+            Vector256<double> inner = Gather(cross + k, rank, rows);
+            for (int l = 0; l < k; l++)
             {
-                ReadOnlySpan<double> line = gram.AsSpan((k * product.Length) + l, Lanes);
-                Span<double> sums = product.AsSpan(l, Lanes);
-                Vector256.MultiplyAddEstimate(factor, Vector256.Create(line), Vector256.Create<double>(sums)).CopyTo(sums);
+                inner = Vector256.MultiplyAddEstimate(scaled[l], Vector256.Create(Unsafe.Add(ref line, l)), inner);
             }
+
+            double own = Unsafe.Add(ref line, k);
+            sum += factor * ((inner * 2) + (factor * own));
+            size += Vector256.Abs(factor) * lengths[k];
         }
 
-        double update = 0;
-        for (int k = 0; k < lengths.Length; k++)
-        {
-            update += scaled[k] * product[k];
-        }
-
-        return (squaredWeight + update + (2 * crossed), size * Math.Sqrt(squaredWeight));
+        return (sum, size);
     }
 
-    /// <summary>A Aᵀ [r, padded] in float64.</summary>
-    private static double[] Gram(Tensor a, int rank, int padded)
+    private static Vector256<double> Gather(float* first, nint stride, int count) => Vector256.Create(
+        (double)first[0],
+        count > 1 ? first[stride] : 0,
+        count > 2 ? first[2 * stride] : 0,
+        count > 3 ? first[3 * stride] : 0);
+
+    private static Vector256<double> Gather(double* first, nint stride, int count) => Vector256.Create(
+        first[0],
+        count > 1 ? first[stride] : 0,
+        count > 2 ? first[2 * stride] : 0,
+        count > 3 ? first[3 * stride] : 0);
+
+    /// <summary>The lower half of A Aᵀ [r, r] in float64.</summary>
+    private static double[] Gram(Tensor a)
     {
-        int inputs = (int)a.shape[1];
+        (int rank, int inputs) = ((int)a.size(0), (int)a.size(1));
         float* rows = FloatMemory.Of(a);
-        double[] gram = new double[rank * padded];
-        for (int k = 0; k < rank; k++)
+        double[] gram = new double[rank * rank];
+
+        // The later a row, the more products it has: a long one and a short one together have as many as any two.
+        RowBlocks.Run((rank + 1) / 2, (long)rank * inputs, 1, (first, end) =>
         {
-            for (int l = 0; l <= k; l++)
+            for (long row = first; row < end; row++)
             {
-                double product = Dot(rows + ((long)k * inputs), rows + ((long)l * inputs), inputs);
-                gram[(k * padded) + l] = product;
-                gram[(l * padded) + k] = product;
+                FillRow(row);
+                FillRow(rank - 1 - row);
+            }
+        });
+        return gram;
+
+        void FillRow(long k)
+        {
+            for (long l = 0; l <= k; l++)
+            {
+                gram[(k * rank) + l] = Dot(rows + (k * inputs), rows + (l * inputs), inputs);
             }
         }
-
-        return gram;
     }
 
     private static double Dot(float* x, float* y, int count)

@@ -103,7 +103,7 @@ internal sealed unsafe class OutputSide
 
                 if (h is not null)
                 {
-                    TileProducts.ByColumns(tile, count, width, factors, sumsOfB, column - first);
+                    TileProducts.ByColumns(tile, count, width, factors, sumsOfB, column - first, After(token, count, column, first, end));
                 }
             }
 
@@ -124,6 +124,19 @@ internal sealed unsafe class OutputSide
         }
     }
 
+    private NextTile After(long token, int count, long column, long first, long end)
+    {
+        column += TokenBlocks.TileWidth;
+        if (column >= end)
+        {
+            column = first;
+            token += count;
+        }
+
+        nint start = (nint)((token * outputs) + column);
+        return new(gradient + start, y is null ? null : y + start, (nint)outputs, (int)Math.Min(count, tokens - token));
+    }
+
     /// <summary>Copies g ⊙ dY into a tile, and does on the way what needs all of dY.</summary>
     private void Load(float* tile, long token, int count, long column, int width, Span<double> exact)
     {
@@ -135,7 +148,7 @@ internal sealed unsafe class OutputSide
             float* target = tile + (row * TokenBlocks.TileWidth);
             if (gain is null)
             {
-                new ReadOnlySpan<float>(gradient + start, width).CopyTo(new(target, width));
+                TileProducts.Copy(gradient + start, target, width);
             }
             else if (y is null)
             {

@@ -24,7 +24,7 @@ internal static unsafe class PanelKernel
     /// <param name="steps">How many factors a row has.</param>
     /// <param name="panel">The panel [steps, 16].</param>
     /// <param name="sink">Takes the sums.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Multiply<TSink>(float* x, nint rowStride, nint stepStride, int rows, int steps, float* panel, TSink sink)
         where TSink : struct, IPanelSink
     {

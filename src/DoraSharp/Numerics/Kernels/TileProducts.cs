@@ -1,8 +1,20 @@
+using System.Runtime.Intrinsics;
+
 namespace DoraSharp;
 
 /// <summary>The two low-rank products of a tile [tokens, <see cref="TokenBlocks.TileWidth"/>] of gradients or inputs.</summary>
 internal static unsafe class TileProducts
 {
+    /// <summary>Copies whole panels' columns of a row: a general copy takes longer to begin than a row of a tile takes.</summary>
+    public static void Copy(float* source, float* target, int width)
+    {
+        for (int i = 0; i < width; i += Panels.Width)
+        {
+            Vector256.Load(source + i).Store(target + i);
+            Vector256.Load(source + i + 8).Store(target + i + 8);
+        }
+    }
+
     /// <summary>sums += tile · factors: a sum over features.</summary>
     /// <param name="tile">The tile.</param>
     /// <param name="tokens">Its rows.</param>
@@ -29,12 +41,18 @@ internal static unsafe class TileProducts
     /// <param name="factors">[tokens, r].</param>
     /// <param name="sums">[features, r].</param>
     /// <param name="first">The row of the sums for the tile's first column.</param>
-    public static void ByColumns(float* tile, int tokens, int width, Panels factors, Panels sums, long first)
+    /// <param name="next">The next tile.</param>
+    public static void ByColumns(float* tile, int tokens, int width, Panels factors, Panels sums, long first, NextTile next)
     {
         for (int panel = 0; panel < sums.Count; panel++)
         {
             for (int column = 0; column < width; column += PanelKernel.Rows)
             {
+                if (panel == 0)
+                {
+                    next.Fetch(column / PanelKernel.Rows, (width + PanelKernel.Rows - 1) / PanelKernel.Rows);
+                }
+
                 PanelKernel.Multiply(
                     tile + column, 1, TokenBlocks.TileWidth, Math.Min(PanelKernel.Rows, width - column), tokens, factors.At(panel, 0), new AddingSink(sums.At(panel, first + column), Panels.Width));
             }
