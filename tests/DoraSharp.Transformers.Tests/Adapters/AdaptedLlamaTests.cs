@@ -46,14 +46,14 @@ public class AdaptedLlamaTests
         using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 8, Alpha = 16, UseDora = dora, Dropout = 0.05 });
         using var optimizer = optim.AdamW(adapted.TrainableParameters(), lr: 1e-2, weight_decay: 0);
         double first = Step();
-        long tensors = LiveTensors.Count;
+        long tensors = CountWithoutCaches();
         double last = 0;
         for (int i = 0; i < 200; i++)
         {
             last = Step();
         }
 
-        LiveTensors.Count.Should().Be(tensors);
+        CountWithoutCaches().Should().Be(tensors);
         last.Should().BeLessThan(first - 0.5);
         model.eval();
         Tensor expected = model.call(ids);
@@ -63,6 +63,17 @@ public class AdaptedLlamaTests
         error.Should().BeLessThan(1e-5f);
         types.Should().Contain(nameof(AdaptedLinear));
         model.modules().Should().NotContain(m => m is AdaptedLinear || m is AdapterStack);
+
+        // What is kept of a magnitude depends on its values: rows with a small gain are listed.
+        long CountWithoutCaches()
+        {
+            foreach ((_, AdapterStack stack) in adapted.Layers)
+            {
+                stack.Invalidate();
+            }
+
+            return LiveTensors.Count;
+        }
 
         double Step()
         {
