@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
@@ -7,7 +6,10 @@ namespace DoraSharp;
 /// <summary>The sum of <see cref="RowNorms"/> in one pass over its terms, on the CPU in float32.</summary>
 internal static unsafe class NormKernel
 {
-    /// <summary>The rows that are summed at once, and the elements that are multiplied at once.</summary>
+    /// <summary>The rows that are summed at once: two vectors of float64.</summary>
+    private const int Group = 8;
+
+    /// <summary>The elements of a vector of float64.</summary>
     private const int Lanes = 4;
 
     /// <summary>
@@ -21,30 +23,40 @@ internal static unsafe class NormKernel
     /// <param name="cancellation">The share of ‖w‖·Σ|s·b_k|·‖a_k‖ below which n² counts as cancelled.</param>
     public static (Tensor Norms, long[] Cancelled) Run(Tensor cross, Tensor a, Tensor b, double scaling, Tensor squaredWeight, double cancellation)
     {
-        long outputs = b.size(0);
+        (long outputs, int rank) = (b.size(0), (int)b.size(1));
         double[] gram = Gram(a);
-        double[] lengths = [.. Enumerable.Range(0, (int)b.size(1)).Select(k => Math.Sqrt(gram[k * ((int)b.size(1) + 1)]))];
+        double[] lengths = new double[rank];
+        for (int k = 0; k < rank; k++)
+        {
+            lengths[k] = Math.Sqrt(gram[k * (rank + 1)]);
+        }
+
         Tensor norms = empty(outputs, dtype: ScalarType.Float32, device: CPU);
         float* c = FloatMemory.Of(cross);
         float* up = FloatMemory.Of(b);
         float* n = FloatMemory.Of(norms);
         double* squares = (double*)TensorMemory.Address(squaredWeight);
-        int rank = (int)b.size(1);
         List<long> cancelled = [];
-        RowBlocks.Run(outputs, (long)rank * rank, Lanes, (first, end) =>
+        RowBlocks.Run(outputs, (long)rank * rank, Group, (first, end) =>
         {
-            Vector256<double>[] scaled = new Vector256<double>[rank];
-            for (long row = first; row < end; row += Lanes)
+            using FloatBuffer crossed = new(rank * Group);
+            using FloatBuffer factors = new(rank * Group);
+            crossed.Clear();
+            factors.Clear();
+            double[] scaled = new double[rank * Group];
+            Span<double> updates = stackalloc double[Group];
+            Span<double> sizes = stackalloc double[Group];
+            for (long row = first; row < end; row += Group)
             {
-                int rows = (int)Math.Min(Lanes, end - row);
-                Vector256<double> weight = Gather(squares + row, 1, rows);
-                (Vector256<double> squared, Vector256<double> size) = Rows(c + (row * rank), up + (row * rank), rows, gram, lengths, scaled, scaling, weight);
-                Vector256<double> norm = Vector256.Sqrt(squared);
-                Vector256<double> lost = Vector256.LessThan(squared, size * Vector256.Sqrt(weight) * cancellation);
+                int rows = (int)Math.Min(Group, end - row);
+                Panels.Transpose(c + (row * rank), rank, rows, rank, crossed.Start, Group);
+                Panels.Transpose(up + (row * rank), rank, rows, rank, factors.Start, Group);
+                Sum(crossed.Start, factors.Start, gram, lengths, scaled, scaling, updates, sizes);
                 for (int i = 0; i < rows; i++)
                 {
-                    n[row + i] = (float)norm[i];
-                    if (lost[i] != 0)
+                    double squared = squares[row + i] + updates[i];
+                    n[row + i] = (float)Math.Sqrt(squared);
+                    if (squared < sizes[i] * Math.Sqrt(squares[row + i]) * cancellation)
                     {
                         lock (cancelled)
                         {
@@ -57,55 +69,55 @@ internal static unsafe class NormKernel
         return (norms, [.. cancelled]);
     }
 
-    /// <summary>n² of four rows, and Σ|s·b_k|·‖a_k‖: the size of the terms that can cancel.</summary>
-    private static (Vector256<double> Squared, Vector256<double> Size) Rows(
-        float* cross, float* b, int rows, double[] gram, double[] lengths, Vector256<double>[] scaled, double scaling, Vector256<double> squaredWeight)
+    /// <summary>n² − ‖w‖² of eight rows, and Σ|s·b_k|·‖a_k‖: the size of the terms that can cancel.</summary>
+    private static void Sum(float* crossed, float* factors, double[] gram, double[] lengths, double[] scaled, double scaling, Span<double> updates, Span<double> sizes)
     {
-        Vector256<double> sum = squaredWeight;
-        Vector256<double> size = default;
-        int rank = scaled.Length;
-        ref double line = ref gram[0];
-        for (int k = 0; k < rank; k++, line = ref Unsafe.Add(ref line, rank))
+        int rank = lengths.Length;
+        Vector256<double> sum0 = default, sum1 = default, size0 = default, size1 = default;
+        fixed (double* matrix = gram, kept = scaled)
         {
-            Vector256<double> factor = Gather(b + k, rank, rows) * scaling;
-            scaled[k] = factor;
-
-            // What the symmetric matrix holds twice counts twice.
-            Vector256<double> inner = Gather(cross + k, rank, rows);
-            for (int l = 0; l < k; l++)
+            for (int k = 0; k < rank; k++)
             {
-                inner = Vector256.MultiplyAddEstimate(scaled[l], Vector256.Create(Unsafe.Add(ref line, l)), inner);
-            }
+                (Vector256<double> factor0, Vector256<double> factor1) = Vector256.Widen(Vector256.Load(factors + (k * Group)));
+                (Vector256<double> inner0, Vector256<double> inner1) = Vector256.Widen(Vector256.Load(crossed + (k * Group)));
+                factor0 *= scaling;
+                factor1 *= scaling;
+                factor0.Store(kept + (k * Group));
+                factor1.Store(kept + (k * Group) + Lanes);
+                double* line = matrix + (k * rank);
+                for (int l = 0; l < k; l++)
+                {
+                    Vector256<double> product = Vector256.Create(line[l]);
+                    inner0 = Vector256.MultiplyAddEstimate(Vector256.Load(kept + (l * Group)), product, inner0);
+                    inner1 = Vector256.MultiplyAddEstimate(Vector256.Load(kept + (l * Group) + Lanes), product, inner1);
+                }
 
-            double own = Unsafe.Add(ref line, k);
-            sum += factor * ((inner * 2) + (factor * own));
-            size += Vector256.Abs(factor) * lengths[k];
+                // What the symmetric matrix holds twice counts twice, and so does W Aᵀ.
+                sum0 += factor0 * ((inner0 * 2) + (factor0 * line[k]));
+                sum1 += factor1 * ((inner1 * 2) + (factor1 * line[k]));
+                size0 += Vector256.Abs(factor0) * lengths[k];
+                size1 += Vector256.Abs(factor1) * lengths[k];
+            }
         }
 
-        return (sum, size);
+        sum0.CopyTo(updates);
+        sum1.CopyTo(updates[Lanes..]);
+        size0.CopyTo(sizes);
+        size1.CopyTo(sizes[Lanes..]);
     }
-
-    private static Vector256<double> Gather(float* first, nint stride, int count) => Vector256.Create(
-        (double)first[0],
-        count > 1 ? first[stride] : 0,
-        count > 2 ? first[2 * stride] : 0,
-        count > 3 ? first[3 * stride] : 0);
-
-    private static Vector256<double> Gather(double* first, nint stride, int count) => Vector256.Create(
-        first[0],
-        count > 1 ? first[stride] : 0,
-        count > 2 ? first[2 * stride] : 0,
-        count > 3 ? first[3 * stride] : 0);
 
     /// <summary>The lower half of A Aᵀ [r, r] in float64.</summary>
     private static double[] Gram(Tensor a)
     {
         (int rank, int inputs) = ((int)a.size(0), (int)a.size(1));
-        float* rows = FloatMemory.Of(a);
+        using FloatBuffer exact = new(2L * rank * inputs);
+        float* source = FloatMemory.Of(a);
+        double* rows = (double*)exact.Start;
         double[] gram = new double[rank * rank];
+        RowBlocks.Run(rank, inputs, 1, (first, end) => Widen(source + (first * inputs), rows + (first * inputs), (end - first) * inputs));
 
         // The later a row, the more products it has: a long one and a short one together have as many as any two.
-        RowBlocks.Run((rank + 1) / 2, (long)rank * inputs, 1, (first, end) =>
+        RowBlocks.Run((rank + 1) / 2, (long)rank * inputs / 2, 1, (first, end) =>
         {
             for (long row = first; row < end; row++)
             {
@@ -117,32 +129,56 @@ internal static unsafe class NormKernel
 
         void FillRow(long k)
         {
-            for (long l = 0; l <= k; l++)
+            double* products = stackalloc double[Lanes];
+            for (long l = 0; l <= k; l += Lanes)
             {
-                gram[(k * rank) + l] = Dot(rows + (k * inputs), rows + (l * inputs), inputs);
+                int count = (int)Math.Min(Lanes, k + 1 - l);
+                MultiplyFour(rows + (k * inputs), rows + (l * inputs), inputs, count, products);
+                new ReadOnlySpan<double>(products, count).CopyTo(gram.AsSpan((int)((k * rank) + l)));
             }
         }
     }
 
-    private static double Dot(float* x, float* y, int count)
+    private static void Widen(float* source, double* target, long count)
     {
-        Vector256<double> even = default;
-        Vector256<double> odd = default;
-        int i = 0;
+        long i = 0;
         for (; i <= count - (2 * Lanes); i += 2 * Lanes)
         {
-            (Vector256<double> x0, Vector256<double> x1) = Vector256.Widen(Vector256.Load(x + i));
-            (Vector256<double> y0, Vector256<double> y1) = Vector256.Widen(Vector256.Load(y + i));
-            even = Vector256.MultiplyAddEstimate(x0, y0, even);
-            odd = Vector256.MultiplyAddEstimate(x1, y1, odd);
+            (Vector256<double> low, Vector256<double> high) = Vector256.Widen(Vector256.Load(source + i));
+            low.Store(target + i);
+            high.Store(target + i + Lanes);
         }
 
-        double sum = Vector256.Sum(even + odd);
         for (; i < count; i++)
         {
-            sum += (double)x[i] * y[i];
+            target[i] = source[i];
+        }
+    }
+
+    /// <summary>The products of a row with four others that follow each other, of which those after the last are computed in vain.</summary>
+    private static void MultiplyFour(double* x, double* y, nint length, int count, double* products)
+    {
+        double* y1 = y + (count > 1 ? length : 0);
+        double* y2 = y + (count > 2 ? 2 * length : 0);
+        double* y3 = y + (count > 3 ? 3 * length : 0);
+        Vector256<double> a = default, b = default, c = default, d = default;
+        nint i = 0;
+        for (; i <= length - Lanes; i += Lanes)
+        {
+            Vector256<double> factor = Vector256.Load(x + i);
+            a = Vector256.MultiplyAddEstimate(factor, Vector256.Load(y + i), a);
+            b = Vector256.MultiplyAddEstimate(factor, Vector256.Load(y1 + i), b);
+            c = Vector256.MultiplyAddEstimate(factor, Vector256.Load(y2 + i), c);
+            d = Vector256.MultiplyAddEstimate(factor, Vector256.Load(y3 + i), d);
         }
 
-        return sum;
+        (products[0], products[1], products[2], products[3]) = (Vector256.Sum(a), Vector256.Sum(b), Vector256.Sum(c), Vector256.Sum(d));
+        for (; i < length; i++)
+        {
+            products[0] += x[i] * y[i];
+            products[1] += x[i] * y1[i];
+            products[2] += x[i] * y2[i];
+            products[3] += x[i] * y3[i];
+        }
     }
 }
