@@ -165,8 +165,12 @@ public sealed class CheckpointLoaderTests : IDisposable
             Tensor weight = randn(width, width, generator: new Generator(3));
             Dictionary<string, Tensor> tensors = new()
             {
-                ["tokens.weight"] = ones(11, width), ["norm.weight"] = ones(width), ["norm.bias"] = ones(width), ["scale"] = ones(1),
-                ["lm_head.weight"] = ones(7, width), ["lm_head.bias"] = ones(7),
+                ["tokens.weight"] = ones(11, width),
+                ["norm.weight"] = ones(width),
+                ["norm.bias"] = ones(width),
+                ["scale"] = ones(1),
+                ["lm_head.weight"] = ones(7, width),
+                ["lm_head.bias"] = ones(7),
             };
             for (int i = 0; i < depth; i++)
             {
