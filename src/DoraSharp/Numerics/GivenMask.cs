@@ -2,7 +2,7 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>A mask that is kept as a tensor: libtorch's own on other devices than the CPU, and those that are given.</summary>
+/// <summary>A mask that is given as factors.</summary>
 /// <param name="factors">0 or 1/(1 − p) for each element; the mask takes it over.</param>
 internal sealed class GivenMask(Tensor factors) : DropoutMask
 {

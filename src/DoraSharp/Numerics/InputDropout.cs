@@ -33,7 +33,7 @@ internal static class InputDropout
 
         if (x.device_type != DeviceType.CPU)
         {
-            return new GivenMask(nn.functional.dropout(ones_like(x), p, training: true).DetachFromDisposeScope());
+            return new KeptMask(empty_like(x, dtype: ScalarType.Bool).bernoulli_(1 - p).DetachFromDisposeScope(), p);
         }
 
         using Tensor seed = randint(long.MaxValue, [1], dtype: ScalarType.Int64);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -84,7 +85,7 @@ internal sealed class LowRankStep : BackwardPass
         }
 
         (Tensor x, Tensor a, Tensor b, Tensor stored) = Unpack();
-        Tensor dY = Rows(outputGradient, a).contiguous();
+        Tensor dY = MixableRows(outputGradient, a).contiguous();
         bool needsH = Wants(X) || Wants(A);
         bool fromOutput = false;
         Tensor? y = null;
@@ -92,7 +93,7 @@ internal sealed class LowRankStep : BackwardPass
         {
             y = Output();
             fromOutput = y is not null;
-            y = fromOutput ? Rows(y!, b) : Direction(x, b, stored, null);
+            y = fromOutput ? MixableRows(y!, b) : Direction(x, b, stored, null);
         }
 
         OutputGradients output = OutputSide.Run(dY, b, scaling, Wants(B) ? h : null, gains?.Gain, y, fromOutput ? gains!.Bias : null, needsH);
@@ -104,7 +105,7 @@ internal sealed class LowRankStep : BackwardPass
 
         if (needsH)
         {
-            Tensor? dX = Wants(X) ? As(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a.dtype) : null;
+            Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a) : null;
             gradients[A] = InputSide.Run(Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
             gradients[X] = dX is null ? null : Like(dX, x);
         }
@@ -133,6 +134,12 @@ internal sealed class LowRankStep : BackwardPass
         return As(rows, a.dtype);
     }
 
+    /// <summary>
+    /// The same for a tensor that sums are added to or that meets others element by element: off the CPU libtorch computes these in the larger of
+    /// the dtypes as it reads, and a copy of a whole input or output would cost as much as the update itself.
+    /// </summary>
+    private static Tensor MixableRows(Tensor tensor, Tensor a) => Rows(tensor, tensor.device_type == DeviceType.CPU ? a : tensor);
+
     private static Tensor As(Tensor tensor, ScalarType dtype) => tensor.dtype == dtype ? tensor : tensor.to(dtype);
 
     private static Tensor Like(Tensor rows, Tensor other)
@@ -148,7 +155,7 @@ internal sealed class LowRankStep : BackwardPass
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         Tensor x = Rows(call.X, call.A);
-        Tensor y = Rows(call.BaseOutput, call.A);
+        Tensor y = MixableRows(call.BaseOutput, call.A);
         Tensor down = LowRankForward.Run(x, y, call.A, call.B, scaling, gains, mask);
         if (keepsH && (Wants(B) || (hasMagnitude && Wants(M))))
         {

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -39,7 +40,13 @@ internal sealed class RowGains : IDisposable
         using var scope = NewDisposeScope();
         if (FloatMemory.Serves(magnitude) && FloatMemory.Serves(norm))
         {
-            return OfFloats(magnitude, norm, bias);
+            (Tensor g, Tensor f, Tensor p, Tensor? lostOnes) = OfFloats(magnitude, norm);
+            return Of(g, f, p, bias, lostOnes);
+        }
+
+        if (magnitude.dtype == ScalarType.Float32 && magnitude.device_type != DeviceType.CPU)
+        {
+            return ByTheHost(magnitude, norm, bias);
         }
 
         Tensor zero = norm.eq(0);
@@ -72,8 +79,20 @@ internal sealed class RowGains : IDisposable
         return new(Outlive(gain)!, Outlive(inverse)!, Outlive(perSum)!, Outlive(own), Outlive(offset), Outlive(lostRows));
     }
 
-    /// <summary>The same without a dozen operations on short vectors.</summary>
-    private static unsafe RowGains OfFloats(Tensor magnitude, Tensor norm, Tensor? bias)
+    /// <summary>
+    /// The same for vectors on a device, which would take longer over a dozen operations on them than over two copies. It has to be waited for in
+    /// any case, to know which rows are lost.
+    /// </summary>
+    private static RowGains ByTheHost(Tensor magnitude, Tensor norm, Tensor? bias)
+    {
+        Tensor[] parts = stack([magnitude, norm]).cpu().unbind();
+        (Tensor gain, Tensor inverse, Tensor perSum, Tensor? lost) = OfFloats(parts[0], parts[1]);
+        Tensor[] values = stack([gain, inverse, perSum]).to(norm.device).unbind();
+        return Of(values[0], values[1], values[2], bias, lost?.to(norm.device));
+    }
+
+    /// <summary>g, 1/n, the factor of the sums and the lost rows, without a dozen operations on short vectors.</summary>
+    private static unsafe (Tensor Gain, Tensor Inverse, Tensor PerSum, Tensor? LostRows) OfFloats(Tensor magnitude, Tensor norm)
     {
         (Tensor gain, Tensor inverse, Tensor perSum) = (empty_like(norm), empty_like(norm), empty_like(norm));
         float* m = FloatMemory.Of(magnitude);
@@ -96,7 +115,7 @@ internal sealed class RowGains : IDisposable
             }
         }
 
-        return Of(gain, inverse, perSum, bias, lost.Count > 0 ? tensor(lost) : null);
+        return (gain, inverse, perSum, lost.Count > 0 ? tensor(lost) : null);
     }
 
     private static Tensor? Outlive(Tensor? tensor) => tensor?.DetachFromDisposeScope();

@@ -1,3 +1,4 @@
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -6,7 +7,8 @@ namespace DoraSharp;
 /// <remarks>
 /// n² = ‖W‖² + 2s·rowsum(B ⊙ W Aᵀ) + s²·rowsum(B (A Aᵀ) ⊙ B), the expansion of arXiv 2603.22276. The sum is kept in
 /// float64, so that rows of any magnitude that float32 can hold come out right. Where the update nearly cancels a
-/// row, the expansion would lose digits: such rows are recomputed from V itself.
+/// row, the expansion would lose digits: such rows are recomputed from V itself. Off the CPU all rows are computed from V in float32,
+/// by blocks: that is as many multiplications, in a few large operations and without waiting for the device to say what is cancelled.
 /// </remarks>
 internal static class RowNorms
 {
@@ -25,6 +27,11 @@ internal static class RowNorms
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
+        if (a.dtype == ScalarType.Float32 && a.device_type != DeviceType.CPU)
+        {
+            return weight.ByRowBlocks(a.dtype, (rows, first) => Directly(rows, a, b.narrow(0, first, rows.shape[0]), scaling)).MoveToOuterDisposeScope();
+        }
+
         Tensor squaredWeight = weight.SquaredRowNorms();
         Tensor cross = weight.Project(a);
         Tensor norms;
@@ -52,6 +59,9 @@ internal static class RowNorms
 
         return norms.MoveToOuterDisposeScope();
     }
+
+    private static Tensor Directly(Tensor rows, Tensor a, Tensor b, double scaling) =>
+        linalg.vector_norm(rows.addmm(b, a, 1, (float)scaling), ord: 2, dims: [1]);
 
     private static (Tensor Norms, Tensor Cancelled) BySums(Tensor cross, Tensor a, Tensor b, double scaling, Tensor squaredWeight)
     {

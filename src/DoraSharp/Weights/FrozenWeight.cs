@@ -9,8 +9,11 @@ namespace DoraSharp;
 /// </summary>
 internal abstract class FrozenWeight : IDisposable
 {
-    /// <summary>The scratch that row-wise work may take, in elements.</summary>
+    /// <summary>The scratch that row-wise work may take, in elements: on the CPU what stays in its caches.</summary>
     private const long BlockElements = 1 << 18;
+
+    /// <summary>The same elsewhere, where small blocks cost more to ask for than to compute: 32 MB in float32.</summary>
+    private const long DeviceBlockElements = 1 << 23;
 
     private readonly VersionedCache squaredRowNorms = new();
 
@@ -99,7 +102,8 @@ internal abstract class FrozenWeight : IDisposable
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        long step = Math.Clamp(BlockElements / Math.Max(Inputs, 1), 1, Math.Max(Outputs, 1));
+        long elements = Device.type == TorchSharp.DeviceType.CPU ? BlockElements : DeviceBlockElements;
+        long step = Math.Clamp(elements / Math.Max(Inputs, 1), 1, Math.Max(Outputs, 1));
         List<Tensor> parts = [];
         for (long first = 0; first == 0 || first < Outputs; first += step)
         {

@@ -101,6 +101,38 @@ public class CudaLayerTests
         Reference.RelativeError(y.detach().cpu(), whole.cpu()).Should().BeGreaterThan(.01);
     }
 
+    [Fact]
+    public void GradientOfTheMagnitude_RowsOfHardlyAnyGain_EqualsTheCpus()
+    {
+        Device device = CudaDevice.Require();
+        using var scope = NewDisposeScope();
+
+        Tensor expected = GradientOfM(CPU);
+        Tensor actual = GradientOfM(device);
+
+        Reference.RelativeError(actual, expected).Should().BeLessThan(CudaCase.Tolerance);
+        Reference.RelativeError(actual.narrow(0, 0, 3), expected.narrow(0, 0, 3)).Should().BeLessThan(CudaCase.Tolerance);
+    }
+
+    private static Tensor GradientOfM(Device device)
+    {
+        AdaptedLinear adapted = Make(CudaCase.NewLayer(ScalarType.Float32), CudaCase.Options(useDora: true));
+        Reference.Disturb(adapted.Adapters);
+        Parameter magnitude = ((LoraAdapter)adapted.Adapters["default"]).Magnitude!;
+        using (no_grad())
+        {
+            // None, so little that the output has lost it to the bias, and less than nothing.
+            magnitude[0].zero_();
+            magnitude[1].mul_(1e-6f);
+            magnitude[2].mul_(-.01f);
+        }
+
+        adapted.to(device);
+        Tensor y = adapted.call(CudaCase.NewInput().to(device));
+        y.backward([CudaCase.NewInput().narrow(1, 0, CudaCase.Outputs).to(device)]);
+        return ((LoraAdapter)adapted.Adapters["default"]).Magnitude!.grad!.cpu();
+    }
+
     private static AdaptedLinear Make(Linear layer, LoraOptions options) =>
         options.UseDora ? DoraLinear.From(layer, options) : LoraLinear.From(layer, options);
 }

@@ -31,7 +31,7 @@ internal static class Agreement
             if (method is PeerLayer && problem.Scenario is { HasBackward: true, Dropout: > 0 })
             {
                 method.Train(true);
-                manual_seed(DropoutSeed);
+                DropoutReference.Seed(DropoutSeed);
                 IReadOnlyList<Tensor> dropped = Run(method, problem);
                 Compare(name, "its definition with dropout", problem, DropoutReference.Results(problem, DropoutSeed, name == MethodCatalog.PeftDora), dropped);
             }

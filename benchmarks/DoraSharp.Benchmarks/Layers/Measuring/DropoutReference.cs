@@ -11,7 +11,7 @@ internal static class DropoutReference
     /// <summary>y and the gradients of x, A, B and m, with the mask that libtorch draws first after it was seeded.</summary>
     public static IReadOnlyList<Tensor> Results(Problem problem, int seed, bool isPeftPlacement)
     {
-        manual_seed(seed);
+        Seed(seed);
         Tensor mask = nn.functional.dropout(ones_like(problem.Input, dtype: ScalarType.Float32), problem.Scenario.Dropout, training: true).to(ScalarType.Float64);
         Tensor weight = problem.Weight.to(ScalarType.Float64);
         Tensor x = Leaf(problem.Input), a = Leaf(problem.A), b = Leaf(problem.B), magnitude = Leaf(problem.Magnitude);
@@ -25,6 +25,16 @@ internal static class DropoutReference
             : gain * (product + update);
         y.backward([problem.OutputGradient.to(ScalarType.Float64)]);
         return [y.detach(), .. new[] { x, a, b, magnitude }.Select(leaf => leaf.grad!)];
+    }
+
+    /// <summary>Seeds the generators of all devices: <c>manual_seed</c> is about the CPU's alone.</summary>
+    public static void Seed(int seed)
+    {
+        manual_seed(seed);
+        if (cuda.is_available())
+        {
+            cuda.manual_seed_all(seed);
+        }
     }
 
     private static Tensor Leaf(Tensor value) => value.detach().to(ScalarType.Float64).requires_grad_(true);

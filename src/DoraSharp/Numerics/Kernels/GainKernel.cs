@@ -53,7 +53,7 @@ internal static unsafe class GainKernel
     {
         if (!FloatMemory.Serves(gradient) || !FloatMemory.Serves(y) || !FloatMemory.Serves(gain) || (centre is not null && !FloatMemory.Serves(centre)))
         {
-            Tensor centred = centre is null ? y : y - centre;
+            Tensor centred = centre is null ? y.to(gain.dtype) : y - centre;
             return (gradient * gain, (gradient * centred).sum(dim: 0));
         }
 

@@ -54,13 +54,13 @@ internal sealed unsafe class InputSide
 
     private static Tensor? ByOperations(Tensor x, Tensor dH, Tensor a, Tensor? dX, bool wantsA, DropoutMask? mask)
     {
-        if (mask is null)
+        if (dX is not null && mask is not null)
         {
-            dX?.addmm_(dH, a);
+            mask.AddTo(dX, dH.mm(a));
         }
         else if (dX is not null)
         {
-            mask.AddTo(dX, dH.mm(a));
+            _ = dX.dtype == a.dtype ? dX.addmm_(dH, a) : dX.add_(dH.mm(a));
         }
 
         return wantsA ? dH.t().mm(mask?.Apply(x) ?? x) : null;

@@ -8,7 +8,7 @@ internal static unsafe class LowRankForward
 {
     /// <summary>Overwrites y and returns h [tokens, r].</summary>
     /// <param name="x">[tokens, in].</param>
-    /// <param name="y">W x + b, [tokens, out].</param>
+    /// <param name="y">W x + b, [tokens, out]; off the CPU it may have another dtype than the rest.</param>
     /// <param name="a">A [r, in].</param>
     /// <param name="b">B [out, r].</param>
     /// <param name="scaling">s.</param>
@@ -42,6 +42,12 @@ internal static unsafe class LowRankForward
     private static Tensor ByOperations(Tensor x, Tensor y, Tensor a, Tensor b, double scaling, RowGains? gains, DropoutMask? mask)
     {
         Tensor h = (mask?.Apply(x) ?? x).mm(a.t()).mul_(scaling);
+        if (y.dtype != h.dtype)
+        {
+            AddRoundingOnce(y, h, b, gains);
+            return h;
+        }
+
         y.addmm_(h, b.t());
         if (gains is not null)
         {
@@ -49,6 +55,19 @@ internal static unsafe class LowRankForward
         }
 
         return h;
+    }
+
+    /// <summary>The same sum for a y of less precision, which is rounded when all is added up and never copied.</summary>
+    private static void AddRoundingOnce(Tensor y, Tensor h, Tensor b, RowGains? gains)
+    {
+        if (gains is null)
+        {
+            y.add_(h.mm(b.t()));
+            return;
+        }
+
+        Tensor sum = h.mm((b * gains.Gain.unsqueeze(1)).t()).addcmul_(y, gains.Gain, 1);
+        y.copy_(gains.Offset is { } offset ? sum.add_(offset) : sum);
     }
 
     private sealed class Call(float* x, float* y, float* h, Panels down, Panels up, float scaling, float* gain, float* offset, MaskedRows? mask)

@@ -69,7 +69,7 @@ internal sealed unsafe class OutputSide
     private static OutputGradients ByOperations(Tensor gradient, Tensor b, double scaling, Tensor? h, Tensor? gain, Tensor? y, Tensor? centre, bool wantsDh)
     {
         (Tensor? scaled, Tensor? sums) = gain is null ? (null, null) : y is null ? (gradient * gain, null) : GainKernel.ScaleAndSum(gradient, gain, y, centre);
-        Tensor source = scaled ?? gradient;
+        Tensor source = scaled ?? gradient.to(b.dtype);
         return new(scaled, sums, h?.t().mm(source).t(), wantsDh ? source.mm(b).mul_(scaling).unsqueeze_(0) : null);
     }
 
