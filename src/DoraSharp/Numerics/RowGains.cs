@@ -56,7 +56,7 @@ internal sealed class RowGains : IDisposable
         Tensor lost = gain.abs().lt(Least).logical_and_(zero.logical_not());
         Tensor perSum = (inverse / gain).masked_fill_(lost, 0).masked_fill_(zero, 0);
         Tensor rows = lost.nonzero().squeeze(1);
-        return Of(gain, inverse, perSum, bias, rows.shape[0] > 0 ? rows : null);
+        return Of(gain, inverse, perSum, bias, rows.size(0) > 0 ? rows : null);
     }
 
     /// <summary>The same values by handles of their own.</summary>
@@ -100,7 +100,7 @@ internal sealed class RowGains : IDisposable
         float* g = FloatMemory.Of(gain);
         float* f = FloatMemory.Of(inverse);
         float* p = FloatMemory.Of(perSum);
-        long rows = norm.shape[0];
+        long rows = norm.size(0);
         List<long> lost = [];
         for (long row = 0; row < rows; row++)
         {

@@ -34,8 +34,8 @@ internal static unsafe class GainKernel
         float* rows = FloatMemory.Of(y);
         float* g = FloatMemory.Of(gain);
         float* c = offset is null ? null : FloatMemory.Of(offset);
-        long width = gain.shape[0];
-        RowBlocks.Run(y.shape[0], width, 1, (first, end) =>
+        long width = gain.size(0);
+        RowBlocks.Run(y.size(0), width, 1, (first, end) =>
         {
             for (long row = first; row < end; row++)
             {
@@ -65,8 +65,8 @@ internal static unsafe class GainKernel
         float* c = centre is null ? null : FloatMemory.Of(centre);
         float* target = FloatMemory.Of(scaled);
         float* totals = FloatMemory.Of(sums);
-        long tokens = gradient.shape[0];
-        long width = gain.shape[0];
+        long tokens = gradient.size(0);
+        long width = gain.size(0);
 
         // By columns: so that a sum is one thread's, and does not depend on how many there are.
         RowBlocks.Run(width, tokens, Lanes * 2, (first, end) =>

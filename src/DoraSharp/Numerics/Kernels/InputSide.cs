@@ -41,9 +41,12 @@ internal sealed unsafe class InputSide
     public static Tensor? Run(Tensor x, Tensor partsOfH, Tensor a, Tensor? dX, bool wantsA, DropoutMask? mask)
     {
         (long tokens, long inputs, long rank) = (x.size(0), x.size(1), a.size(0));
-        if (!FastProducts.Serve(inputs, x, partsOfH, a, dX) || mask is GivenMask)
+        bool serves = FastProducts.Serve(inputs, x, partsOfH, a, dX) && mask is not GivenMask;
+        bool few = serves && FewTokens.Serves(tokens, mask);
+        if (few || !serves)
         {
-            return ByOperations(x, partsOfH.size(0) == 1 ? partsOfH.squeeze(0) : partsOfH.sum(dim: 0), a, dX, wantsA, mask);
+            Tensor dH = partsOfH.size(0) == 1 ? partsOfH.squeeze(0) : partsOfH.sum(dim: 0);
+            return few ? FewTokens.Input(x, dH, a, dX, wantsA) : ByOperations(x, dH, a, dX, wantsA, mask);
         }
 
         Tensor? dA = wantsA ? empty_like(a) : null;

@@ -22,6 +22,11 @@ internal static unsafe class LowRankForward
         }
 
         long tokens = x.size(0);
+        if (FewTokens.Serves(tokens, mask))
+        {
+            return FewTokens.Forward(x, y, a, b, scaling, gains);
+        }
+
         Tensor h = empty(tokens, a.size(0), dtype: ScalarType.Float32, device: CPU);
         using Panels down = Panels.OfTransposed(FloatMemory.Of(a), x.size(1), a.size(0));
         using Panels up = Panels.OfTransposed(FloatMemory.Of(b), a.size(0), y.size(1));

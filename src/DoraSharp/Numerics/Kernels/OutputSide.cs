@@ -54,6 +54,11 @@ internal sealed unsafe class OutputSide
             return ByOperations(gradient, b, scaling, h, gain, y, centre, wantsDh);
         }
 
+        if (FewTokens.Serves(tokens))
+        {
+            return FewTokens.Output(gradient, b, scaling, h, gain, y, centre, wantsDh);
+        }
+
         RowBlocks shares = new(outputs, tokens * (rank + 4) / 4, Panels.Width);
         Tensor? partial = wantsDh ? empty(shares.Shares, tokens, rank, dtype: ScalarType.Float32, device: CPU) : null;
         using Panels? up = wantsDh ? Panels.Of(FloatMemory.Of(b), outputs, rank) : null;

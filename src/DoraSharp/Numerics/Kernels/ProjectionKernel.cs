@@ -10,9 +10,9 @@ internal static unsafe class ProjectionKernel
     /// <param name="a">A [r, in].</param>
     public static Tensor Product(Tensor w, Tensor a)
     {
-        long outputs = w.shape[0];
-        long inputs = w.shape[1];
-        long rank = a.shape[0];
+        long outputs = w.size(0);
+        long inputs = w.size(1);
+        long rank = a.size(0);
         using Panels factors = Panels.OfTransposed(FloatMemory.Of(a), inputs, rank);
         Tensor result = empty(outputs, rank, dtype: ScalarType.Float32);
         float* weight = FloatMemory.Of(w);
