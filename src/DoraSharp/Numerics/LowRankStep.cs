@@ -49,6 +49,8 @@ internal sealed class LowRankStep : BackwardPass
     {
         Tensor[] inputs = call.Inputs();
         LowRankStep step = new(call, inputs);
+        using Tensor? view = ViewOfLeaf(call.X);
+        inputs[X] = view ?? call.X;
         bool isDifferentiable = is_grad_enabled() && step.wanted.Contains(true);
         try
         {
@@ -70,6 +72,12 @@ internal sealed class LowRankStep : BackwardPass
             throw;
         }
     }
+
+    /// <summary>
+    /// A view for the graph in place of an x that is a leaf: libtorch copies a gradient that reaches a leaf while anybody else holds it, as the node
+    /// does that returned it, and the copy of an input's size costs as much as the update.
+    /// </summary>
+    private static Tensor? ViewOfLeaf(Tensor x) => x.requires_grad && x.is_leaf && is_grad_enabled() ? x.view(x.shape) : null;
 
     public override void Run(ReadOnlySpan<Tensor?> outputGradients, Span<Tensor?> gradients)
     {

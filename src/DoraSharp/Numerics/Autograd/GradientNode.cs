@@ -116,6 +116,7 @@ internal sealed unsafe class GradientNode
 
     private static GradientNode Take(BackwardPass pass, int inputs)
     {
+        ReleaseReturned();
         GradientNode node = Idle.TryTake(out GradientNode? idle) ? idle : new();
         if (inputs > node.capacity)
         {
