@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DoraSharp.Tests.Checkpointing;
@@ -150,13 +151,21 @@ public class CheckpointTests
             for (int i = 0; i < steps; i++)
             {
                 using var scope = NewDisposeScope();
-                block.zero_grad();
+                ForgetGradients();
                 Checkpoint.Run(input => Checkpoint.Run(block, input), randn(128, 256)).sum().backward();
             }
 
-            // zero_grad leaves its tensors to the garbage collector.
-            GC.Collect();
-            GC.WaitForPendingFinalizers();
+            ForgetGradients();
+        }
+
+        // zero_grad would leave the gradients to the garbage collector, and so the heap's size to chance.
+        void ForgetGradients()
+        {
+            foreach (Parameter parameter in block.parameters())
+            {
+                using Tensor? gradient = parameter.grad;
+                parameter.grad = null;
+            }
         }
     }
 
