@@ -9,6 +9,9 @@ namespace DoraSharp;
 /// </summary>
 /// <remarks>
 /// <para>
+/// A linear layer with dropout or with a magnitude that trains keeps its input all the same: the one for the mask, the other for the magnitude's gradient.
+/// </para>
+/// <para>
 /// The gradient of B becomes grad_B·(A Aᵀ + 1e-8·I)⁻¹/s²: of all updates s·ΔB·A the one nearest to the gradient of the effective
 /// direction. The inverse is computed in float64, where PEFT computes in bfloat16 if the machine can. AdamW follows, for B and for
 /// all else that trains: p ← p − η·√(1−β₂ᵗ)/(1−β₁ᵗ)·m/(√v + ε), then p ← p − η·λ·p.

@@ -240,6 +240,60 @@ public class LowRankStepTests
         }
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Forward_InputThatNoGradientNeeds_IsNotKept(bool trainsA)
+    {
+        const long InputBytes = 1024 * 4096 * sizeof(float);
+        using var scope = NewDisposeScope();
+        manual_seed(8);
+        using LoraLinear layer = LoraLinear.From(nn.Linear(4096, 96), new LoraOptions { Rank = 8 });
+        ((LoraAdapter)layer.Adapters["default"]).A.requires_grad = trainsA;
+        Tensor shift = zeros(4096, requires_grad: true);
+        Tensor x = randn(1024, 4096) + shift;
+        long before = NativeHeap.BytesInUse();
+        Tensor y = layer.call(x);
+        x.Dispose();
+
+        long freed = before - NativeHeap.BytesInUse();
+        (freed > InputBytes / 2).Should().Be(!trainsA, "{0} bytes of {1} were freed", freed, InputBytes);
+        y.sum().backward();
+        shift.grad.Should().NotBeNull();
+    }
+
+    [Fact]
+    public void Graph_OfVeryManySteps_IsFreedOneByOne()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(9);
+        using DoraLinear layer = DoraLinear.From(nn.Linear(16, 16), new LoraOptions { Rank = 2 });
+        long before = LiveTensors.Count;
+        foreach (bool goesBack in (bool[])[true, false])
+        {
+            Tensor x = randn(1, 16, requires_grad: true);
+            Tensor y = x * 1;
+            for (int i = 0; i < 30_000; i++)
+            {
+                Tensor next = layer.call(y);
+                y.Dispose();
+                y = next;
+            }
+
+            if (goesBack)
+            {
+                using Tensor sum = y.sum();
+                sum.backward();
+            }
+
+            y.Dispose();
+            x.Dispose();
+        }
+
+        layer.zero_grad();
+        LiveTensors.Count.Should().BeLessThanOrEqualTo(before + 8);
+    }
+
     /// <summary>The sizes of a layer and its adapter, on [3, 70] tokens.</summary>
     public sealed record Sizes(int Inputs, int Outputs, int Rank)
     {

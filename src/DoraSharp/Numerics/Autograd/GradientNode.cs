@@ -21,6 +21,10 @@ internal sealed unsafe class GradientNode
     [ThreadStatic]
     private static List<Tensor>? returned;
 
+    /// <summary>The nodes that libtorch has deleted on this thread while another one was being freed.</summary>
+    [ThreadStatic]
+    private static Queue<GradientNode>? deleted;
+
     private readonly ApplyFunction apply;
     private readonly DeleteFunction delete;
     private readonly nint applyAddress;
@@ -204,7 +208,28 @@ internal sealed unsafe class GradientNode
         }
     }
 
+    /// <summary>
+    /// What a node keeps may be the last that holds the node before it in the graph: freed there and then, a long chain of nodes would overflow
+    /// the stack.
+    /// </summary>
     private void Delete()
+    {
+        if (deleted is { } outer)
+        {
+            outer.Enqueue(this);
+            return;
+        }
+
+        deleted = new([this]);
+        while (deleted.TryDequeue(out GradientNode? node))
+        {
+            node.Free();
+        }
+
+        deleted = null;
+    }
+
+    private void Free()
     {
         ReleaseReturned();
         LibTorchNode.ReleaseWeak(Pointers);
