@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -22,7 +23,7 @@ internal static unsafe class FourBitProduct
 
     /// <summary>Whether this is the way to multiply x [tokens, width].</summary>
     public static bool Serves(Tensor x) =>
-        x.device_type == TorchSharp.DeviceType.CPU && x.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 && x.shape[0] is > 0 and < ManyTokens;
+        x.device_type == TorchSharp.DeviceType.CPU && x.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 && x.size(0) is > 0 and < ManyTokens;
 
     /// <summary>x Wᵀ [tokens, rows] in float32.</summary>
     /// <param name="weight">W [rows, width].</param>
@@ -30,8 +31,8 @@ internal static unsafe class FourBitProduct
     /// <param name="path">The instructions to use.</param>
     public static Tensor Multiply(FourBitMemory weight, Tensor x, VectorPath? path = null)
     {
-        long rows = weight.Count / x.shape[1];
-        Tensor result = empty(x.shape[0], rows, dtype: ScalarType.Float32);
+        long rows = weight.Count / x.size(1);
+        Tensor result = empty(x.size(0), rows, dtype: ScalarType.Float32);
         Run(weight, x, new(FloatMemory.Of(result), rowStride: 1, tokenStride: rows), path);
         return result;
     }
@@ -42,8 +43,8 @@ internal static unsafe class FourBitProduct
     /// <param name="path">The instructions to use.</param>
     public static Tensor Project(FourBitMemory weight, Tensor a, VectorPath? path = null)
     {
-        long rank = a.shape[0];
-        Tensor result = empty(weight.Count / a.shape[1], rank, dtype: ScalarType.Float32);
+        long rank = a.size(0);
+        Tensor result = empty(weight.Count / a.size(1), rank, dtype: ScalarType.Float32);
         Run(weight, a, new(FloatMemory.Of(result), rowStride: rank, tokenStride: 1), path);
         return result;
     }
@@ -51,18 +52,18 @@ internal static unsafe class FourBitProduct
     private static void Run(FourBitMemory weight, Tensor x, Target target, VectorPath? path)
     {
         VectorPath chosen = path ?? VectorPaths.Best;
-        long width = x.shape[1];
-        bool hasWholeUnits = width % ICodeDot.Unit == 0 && weight.BlockSize % ICodeDot.Unit == 0;
+        long width = x.size(1);
+        bool hasWholeUnits = width % CodeUnits.Unit == 0 && weight.BlockSize % CodeUnits.Unit == 0;
         switch (chosen)
         {
-            case VectorPath.Vector512 when hasWholeUnits && x.shape[0] <= MostDots:
+            case VectorPath.Vector512 when hasWholeUnits && x.size(0) <= MostDots:
                 Dots<CodeDot512>(weight, x, target);
                 break;
-            case VectorPath.Vector256 when hasWholeUnits && x.shape[0] <= MostDots:
+            case VectorPath.Vector256 when hasWholeUnits && x.size(0) <= MostDots:
                 Dots<CodeDot256>(weight, x, target);
                 break;
             default:
-                using (Panels tokens = Panels.OfTransposed(FloatMemory.Of(x), width, x.shape[0]))
+                using (Panels tokens = Panels.OfTransposed(FloatMemory.Of(x), width, x.size(0)))
                 {
                     RowBlocks.Run(weight.Count / width, x.numel(), PanelKernel.Rows, (first, end) => Multiply(weight, tokens, first, end, target, chosen));
                 }
@@ -72,22 +73,46 @@ internal static unsafe class FourBitProduct
     }
 
     private static void Dots<TDot>(FourBitMemory weight, Tensor x, Target target)
-        where TDot : ICodeDot
+        where TDot : ICodeDot<TDot>
     {
-        (long tokens, long width) = (x.shape[0], x.shape[1]);
+        (long tokens, long width) = (x.size(0), x.size(1));
         using FloatBuffer arranged = new(tokens * width);
         float* numbers = arranged.Start;
         TDot.Arrange(FloatMemory.Of(x), tokens * width, numbers);
         RowBlocks.Run(weight.Count / width, width * tokens, 1, (first, end) =>
         {
+            TDot dot = TDot.Create(weight);
             for (long row = first; row < end; row += RowsOfTurn)
             {
                 for (long token = 0; token < tokens; token++)
                 {
-                    TDot.Run(weight, width, row, Math.Min(row + RowsOfTurn, end), numbers + (token * width), target.At(0, token), target.RowStride);
+                    for (long k = row; k < Math.Min(row + RowsOfTurn, end); k++)
+                    {
+                        *target.At(k, token) = Dot(weight, k * width, width, dot, numbers + (token * width));
+                    }
                 }
             }
         });
+    }
+
+    /// <summary>The product of a row that begins with an element.</summary>
+    [SkipLocalsInit]
+    private static float Dot<TDot>(in FourBitMemory weight, long first, long width, in TDot dot, float* arranged)
+        where TDot : ICodeDot<TDot>
+    {
+        float* buffer = stackalloc float[CodeUnits.Piece / CodeUnits.Unit];
+        int shift = weight.BlockShift;
+        float sum = 0;
+        for (long start = 0; start < width; start += CodeUnits.Piece)
+        {
+            int length = (int)Math.Min(CodeUnits.Piece, width - start);
+            long block = (first + start) >> shift;
+            int offset = (int)(first + start - (block << shift));
+            float* scales = weight.Scales.Read(block, ((offset + length - 1) >> shift) + 1, buffer);
+            sum += dot.Sum(weight.Codes + ((first + start) >> 1), arranged + start, length, scales, offset, shift);
+        }
+
+        return sum;
     }
 
     /// <summary>The products of the rows [first, end).</summary>
@@ -138,8 +163,6 @@ internal static unsafe class FourBitProduct
     /// <summary>Where products go.</summary>
     private readonly struct Target(float* memory, long rowStride, long tokenStride)
     {
-        public long RowStride => rowStride;
-
         public float* At(long row, long token) => memory + (row * rowStride) + (token * tokenStride);
     }
 }

@@ -1,31 +1,29 @@
 namespace DoraSharp;
 
 /// <summary>
-/// The products of rows of packed weights with one vector, straight from the codes: levels times numbers, block by block, times
+/// The products of pieces of packed rows with one vector, straight from the codes: levels times numbers, block by block, times
 /// the block's scale.
 /// </summary>
 /// <remarks>Rows have to begin and end with a unit, and a unit must not be in two blocks.</remarks>
-internal unsafe interface ICodeDot
+/// <typeparam name="TSelf">The implementation.</typeparam>
+internal unsafe interface ICodeDot<TSelf>
+    where TSelf : ICodeDot<TSelf>
 {
-    /// <summary>The elements of a unit.</summary>
-    const int Unit = 64;
+    /// <summary>What the products with a weight need of it.</summary>
+    static abstract TSelf Create(in FourBitMemory weight);
 
-    /// <summary>The elements whose scales are read at once, a multiple of the unit.</summary>
-    const int Piece = 4096;
-
-    /// <summary>Puts a vector in the order in which the lookup gives the levels.</summary>
+    /// <summary>Puts a vector in the order in which the levels come.</summary>
     /// <param name="x">[count].</param>
-    /// <param name="count">A multiple of <see cref="Unit"/>.</param>
+    /// <param name="count">A multiple of <see cref="CodeUnits.Unit"/>.</param>
     /// <param name="arranged">Gets [count].</param>
     static abstract void Arrange(float* x, long count, float* arranged);
 
-    /// <summary>Σ w_i·x_i of some rows.</summary>
-    /// <param name="weight">The weight.</param>
-    /// <param name="width">The elements of a row.</param>
-    /// <param name="first">The first row.</param>
-    /// <param name="end">The end of the rows.</param>
-    /// <param name="arranged">What <see cref="Arrange"/> gave.</param>
-    /// <param name="target">Where row 0's sum would go.</param>
-    /// <param name="stride">From a row's sum to the next one's.</param>
-    static abstract void Run(in FourBitMemory weight, long width, long first, long end, float* arranged, float* target, long stride);
+    /// <summary>Σ w_i·x_i of a piece of a row. Not inlined: beside a call the loop could keep nothing in registers.</summary>
+    /// <param name="codes">The piece's first byte.</param>
+    /// <param name="arranged">The piece of what <see cref="Arrange"/> gave.</param>
+    /// <param name="length">The piece's elements, a multiple of the unit.</param>
+    /// <param name="scales">That of the piece's first block, and those after it.</param>
+    /// <param name="offset">The place of the piece's first element in its block.</param>
+    /// <param name="blockShift">The binary logarithm of the block size.</param>
+    float Sum(byte* codes, float* arranged, int length, float* scales, int offset, int blockShift);
 }

@@ -44,11 +44,26 @@ internal readonly unsafe struct ScaleMemory
             return scales + first;
         }
 
-        for (int i = 0; i < count; i++)
+        long end = first + count;
+        float* target = buffer;
+        for (long block = first; block < end;)
         {
-            buffer[i] = this[first + i];
+            long endOfNested = Math.Min(end, ((block >> nestedShift) + 1) << nestedShift);
+            target = Decode(codes + block, codes + endOfNested, map, scales[block >> nestedShift], offset, target);
+            block = endOfNested;
         }
 
         return buffer;
+    }
+
+    /// <summary>The scales that share a scale of their own, as nothing but loads and stores: there is one for every few dozens of elements.</summary>
+    private static float* Decode(byte* codes, byte* end, float* map, float nested, float offset, float* target)
+    {
+        for (; codes < end; codes++, target++)
+        {
+            *target = (map[*codes] * nested) + offset;
+        }
+
+        return target;
     }
 }
