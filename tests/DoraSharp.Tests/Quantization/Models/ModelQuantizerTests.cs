@@ -246,6 +246,34 @@ public class ModelQuantizerTests
         }
     }
 
+    [Theory]
+    [InlineData(QuantizationFormat.Nf4, float.NaN)]
+    [InlineData(QuantizationFormat.Int8Rows, 1e6f)]
+    public void Merge_ResultThatCannotBeQuantizedAgain_NamesTheLayerAndMergesNothing(QuantizationFormat format, float factor)
+    {
+        using var scope = NewDisposeScope();
+        using Sequential model = nn.Sequential(("a", nn.Linear(40, 48)), ("b", nn.Linear(48, 10)));
+        model.Quantize(new() { Quantization = new() { Format = format } });
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4, TargetModules = ["a", "b"], Initialization = LoraInitialization.Random });
+        Tensor x = randn(3, 40), before = model.call(x);
+        LoraAdapter last = (LoraAdapter)adapted.Layers[^1].Value["default"];
+        Tensor kept = last.B.detach().clone();
+        using (no_grad())
+        {
+            last.B.fill_(factor);
+        }
+
+        adapted.Invoking(a => a.Merge(safe: false, requantize: true)).Should().Throw<InvalidOperationException>().WithMessage("*b cannot be quantized*default*Nothing was merged*");
+
+        adapted.IsMerged.Should().BeFalse();
+        using (no_grad())
+        {
+            last.B.copy_(kept);
+        }
+
+        Reference.SameBits(model.call(x), before).Should().BeTrue();
+    }
+
     [Fact]
     public void MergeAndUnload_Requantized_LeavesQuantizedLayers()
     {
