@@ -44,13 +44,11 @@ internal sealed class QuantizedLayerStep(
     // On the CPU, whatever the device: codes are an eighth of what would have to be moved.
     private QuantizedTensor Quantize(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer, ScalarType dtype, Device device)
     {
-        using Tensor dense = buffer.Read(weight);
-
-        // As loading would convert it, so that the layer is the one that quantizing the loaded model gives.
-        using Tensor typed = dense.is_floating_point() ? dense.to(dtype) : dense.alias();
+        // Converted as loading would, so that the layer is the one that quantizing the loaded model gives.
+        using Tensor dense = buffer.Read(weight, dtype);
         try
         {
-            QuantizedTensor quantized = QuantizedTensor.Quantize(typed, options.Quantization!.Quantization);
+            QuantizedTensor quantized = QuantizedTensor.Quantize(dense, options.Quantization!.Quantization);
             if (device.type == TorchSharp.DeviceType.CPU)
             {
                 return quantized;

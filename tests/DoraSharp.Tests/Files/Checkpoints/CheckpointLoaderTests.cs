@@ -222,8 +222,10 @@ public sealed class CheckpointLoaderTests : IDisposable
         }
     }
 
-    [Fact]
-    public void Load_LargeModel_NeverHoldsMoreThanTheQuantizedModelAndTwoLayers()
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Load_LargeModel_NeverHoldsMoreThanTheQuantizedModelAndTwoLayers(ScalarType inFile)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -237,7 +239,7 @@ public sealed class CheckpointLoaderTests : IDisposable
         string path = folder.File("model.safetensors");
         using (NewDisposeScope())
         {
-            Tensor weight = randn(width, width, generator: new Generator(3));
+            Tensor weight = randn(width, width, generator: new Generator(3)).to(inFile);
             Dictionary<string, Tensor> tensors = new()
             {
                 ["tokens.weight"] = ones(11, width),
