@@ -88,7 +88,9 @@ internal static class LlamaFolder
         .Where(entry => entry.Layer is not null && !state[entry.Weight].is_floating_point())
         .ToDictionary(static entry => entry.Weight, static entry => entry.Layer!);
 
-    private static string[] DenseLayers(LlamaForCausalLM model) => [.. model.named_modules().Where(static entry => entry.module is Linear).Select(static entry => entry.name)];
+    /// <summary>The dense layers as transformers sees them: there a tied head is a layer, too.</summary>
+    private static string[] DenseLayers(LlamaForCausalLM model) =>
+        [.. model.named_modules().Where(static entry => entry.module is Linear).Select(static entry => entry.name), .. model.Config.TieWordEmbeddings ? (string[])[LlamaParameters.Head[..^".weight".Length]] : []];
 
     private static string ScalesOf(string weight) => $"{weight[..weight.LastIndexOf('.')]}.SCB";
 }

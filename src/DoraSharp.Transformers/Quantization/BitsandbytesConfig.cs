@@ -6,10 +6,10 @@ namespace DoraSharp.Transformers;
 /// <summary>The <c>quantization_config</c> of a <c>config.json</c>, as transformers writes it for bitsandbytes.</summary>
 /// <param name="Source">Where it stands, for messages.</param>
 /// <param name="IsFourBit">Whether weights have 4 bits; 8 otherwise.</param>
-/// <param name="Format">The 4-bit format.</param>
+/// <param name="Format">The 4-bit format, if it is said.</param>
 /// <param name="ComputeType">The dtype that 4-bit layers compute in, if it is said.</param>
 /// <param name="DenseModules">Modules that are not quantized.</param>
-internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, QuantizationFormat Format, ScalarType? ComputeType, IReadOnlyList<string> DenseModules)
+internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, QuantizationFormat? Format, ScalarType? ComputeType, IReadOnlyList<string> DenseModules)
 {
     private const string Field = "quantization_config";
     private const string Compute = "bnb_4bit_compute_dtype";
@@ -39,9 +39,9 @@ internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, Quantiz
             throw new InvalidDataException($"{fields.Source}: one of load_in_4bit and load_in_8bit must be true.");
         }
 
-        string type = fields.OptionalText("bnb_4bit_quant_type") ?? "fp4";
-        QuantizationFormat format = type switch
+        QuantizationFormat? format = fields.OptionalText("bnb_4bit_quant_type") switch
         {
+            null => null,
             "nf4" => QuantizationFormat.Nf4,
             "fp4" => QuantizationFormat.Fp4,
             _ => throw fields.Wrong("bnb_4bit_quant_type", fields.Required("bnb_4bit_quant_type"), "'nf4' or 'fp4'"),
@@ -60,6 +60,12 @@ internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, Quantiz
 
         foreach (string weight in quantizedWeights)
         {
+            if (BitsandbytesReader.FindTensors(checkpoint, weight).FirstOrDefault(Contradicts) is { } state)
+            {
+                throw new InvalidDataException(
+                    $"{Source} says that weights are in {(IsFourBit ? $"4 bits{(Format is { } format ? $", {format}" : "")}" : "8 bits")}, and '{checkpoint.Path}' holds '{state}': correct the field, or save the model again.");
+            }
+
             string module = weight.Contains('.', StringComparison.Ordinal) ? weight[..weight.LastIndexOf('.')] : weight;
             if (DenseModules.Any(name => name.Length > 0 && $".{module}.".Contains($".{name}.", StringComparison.Ordinal)))
             {
@@ -92,13 +98,20 @@ internal sealed record BitsandbytesConfig(string Source, bool IsFourBit, Quantiz
             ["bnb_4bit_use_double_quant"] = four && options.DoubleQuantization,
             ["llm_int8_enable_fp32_cpu_offload"] = false,
             ["llm_int8_has_fp16_weight"] = false,
-            ["llm_int8_skip_modules"] = denseModules.Count == 0 ? null : new JsonArray([.. denseModules.Select(static name => JsonValue.Create(name))]),
+            // Null would let transformers choose, and it always leaves the head dense.
+            ["llm_int8_skip_modules"] = new JsonArray([.. denseModules.Select(static name => JsonValue.Create(name))]),
             ["llm_int8_threshold"] = 6.0,
             ["load_in_4bit"] = four,
             ["load_in_8bit"] = !four,
             ["quant_method"] = "bitsandbytes",
         };
     }
+
+    /// <summary>Whether a tensor is what a weight of another format has beside it.</summary>
+    private bool Contradicts(string name) =>
+        name.EndsWith(".SCB", StringComparison.Ordinal) ? IsFourBit
+        : name.EndsWith("__nf4", StringComparison.Ordinal) ? !IsFourBit || Format == QuantizationFormat.Fp4
+        : name.EndsWith("__fp4", StringComparison.Ordinal) && (!IsFourBit || Format == QuantizationFormat.Nf4);
 
     private static ScalarType? ReadType(JsonFields fields)
     {

@@ -168,7 +168,7 @@ public sealed partial class AdaptedModel : IDisposable
     /// </param>
     /// <returns>How exactly each layer holds its merged weight.</returns>
     /// <exception cref="InvalidOperationException">
-    /// The adapters are merged already, a result is not finite, or a weight is shared with something that cannot be given a copy. Nothing was changed.
+    /// The adapters are merged already, a result is not finite or cannot be quantized again, or a weight is shared with something that cannot be given a copy. Nothing was changed.
     /// </exception>
     public MergeReport Merge(bool safe = true, bool requantize = false)
     {

@@ -25,6 +25,15 @@ internal static class ModuleInternals
     public static bool InputIsSeen(nn.Module<Tensor, Tensor> layer) =>
         Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.BeforeForward(layer).Count > 0;
 
+    /// <summary>Lets a layer run the hooks of the one that it takes the place of: what took hooks off there takes them off here.</summary>
+    public static void ShareHooks(nn.Module<Tensor, Tensor> from, nn.Module<Tensor, Tensor> to)
+    {
+        Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.BeforeForward(to) =
+            Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.BeforeForward(from);
+        Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(to) =
+            Hooks<Func<nn.Module<Tensor, Tensor>, Tensor, Tensor>, Func<nn.Module<Tensor, Tensor>, Tensor, Tensor, Tensor>>.AfterForward(from);
+    }
+
     [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "handle")]
     private static extern ref nint HandleOf(Tensor tensor);
 

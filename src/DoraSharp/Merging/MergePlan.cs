@@ -50,11 +50,23 @@ internal static class MergePlan
                 "Look for NaN or infinite values in the adapter, or for a base weight whose dtype is too narrow.");
         }
 
-        return weight.Replace(merged, bias, requantize) switch
+        return Replacement() switch
         {
             RequantizedWeight quantized => new(stack, quantized, new(path, true, quantized.Error.Relative, quantized.Error.Max)),
             WeightReplacement dense => new(stack, dense, new(path, false, rounding.Relative, rounding.Max)),
         };
+
+        WeightReplacement Replacement()
+        {
+            try
+            {
+                return weight.Replace(merged, bias, requantize);
+            }
+            catch (ArgumentException e) when (requantize)
+            {
+                throw new InvalidOperationException($"The merged weight of {path} cannot be quantized (active: {string.Join(", ", stack.Active)}). Nothing was merged. {e.Message}", e);
+            }
+        }
     }
 
     private static void Commit(List<Step> plan)

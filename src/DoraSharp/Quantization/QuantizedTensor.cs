@@ -49,7 +49,7 @@ public abstract class QuantizedTensor : IDisposable
     /// </param>
     /// <param name="options">How; by default NF4 in blocks of 64 with double quantization.</param>
     /// <exception cref="ArgumentException">
-    /// The tensor is empty, is not of floating point, has an element that is not finite (which would spoil its whole block), or
+    /// The tensor is empty, sparse or on the meta device, is not of floating point, has an element that is not finite (which would spoil its whole block), or
     /// does not fit the format.
     /// </exception>
     public static QuantizedTensor Quantize(Tensor source, QuantizationOptions? options = null)
@@ -59,6 +59,11 @@ public abstract class QuantizedTensor : IDisposable
         if (source.dtype is not (ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Float16 or ScalarType.Float64))
         {
             throw new ArgumentException($"A tensor of dtype {source.dtype} cannot be quantized: convert it to float32, bfloat16 or float16 first.", nameof(source));
+        }
+
+        if (source.is_meta || source.is_sparse)
+        {
+            throw new ArgumentException($"A tensor {(source.is_meta ? "on the meta device has no values" : "that is sparse cannot be quantized: take to_dense()")}.", nameof(source));
         }
 
         if (source.numel() == 0)

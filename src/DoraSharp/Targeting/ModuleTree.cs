@@ -7,9 +7,9 @@ internal sealed class ModuleTree
 {
     private readonly Dictionary<nn.Module, ModuleNode> byModule = new(ReferenceEqualityComparer.Instance);
 
-    private ModuleTree()
-    {
-    }
+    private readonly Lazy<HashSet<Tensor>> shared;
+
+    private ModuleTree(nn.Module root) => shared = new(() => TensorsOfSeveral([root, .. Nodes.Select(static node => node.Module)]));
 
     /// <summary>The modules, without the root, under their first names.</summary>
     public List<ModuleNode> Nodes { get; } = [];
@@ -17,9 +17,20 @@ internal sealed class ModuleTree
     /// <summary>Walks a model. Where a layer is adapted already, the tree has the layer itself and not what was put around or beside it.</summary>
     public static ModuleTree Of(nn.Module root)
     {
-        ModuleTree tree = new();
+        ModuleTree tree = new(root);
         tree.Walk(root, null);
         return tree;
+    }
+
+    /// <summary>Whether another module holds tensor objects of a module's own, which then have to outlive it.</summary>
+    public bool SharesTensors(ModuleNode node) => OwnTensors(node.Module).Any(shared.Value.Contains);
+
+    private static IEnumerable<Tensor> OwnTensors(nn.Module module) => module.named_parameters(recurse: false).Select(static entry => entry.parameter);
+
+    private static HashSet<Tensor> TensorsOfSeveral(IEnumerable<nn.Module> modules)
+    {
+        HashSet<Tensor> seen = new(ReferenceEqualityComparer.Instance);
+        return new(modules.SelectMany(module => OwnTensors(module).Where(tensor => !seen.Add(tensor)).ToList()), ReferenceEqualityComparer.Instance);
     }
 
     private void Walk(nn.Module module, ModuleNode? parent)

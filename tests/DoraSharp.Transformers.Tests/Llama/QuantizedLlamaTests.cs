@@ -73,6 +73,27 @@ public class QuantizedLlamaTests
         progress[^1].Done.Should().Be(progress[^1].Total);
     }
 
+    [Theory]
+    [InlineData(true, "model.layers.1.mlp.down_proj", new[] { "model.layers.1.mlp.down_proj", "lm_head" })]
+    [InlineData(true, null, new[] { "lm_head" })]
+    [InlineData(false, null, new string[0])]
+    public void Save_HeadTiedOrQuantized_TellsTransformersWhatIsDense(bool tied, string? excluded, string[] dense)
+    {
+        using var scope = NewDisposeScope();
+        using TemporaryFolder folder = new();
+        LlamaConfig config = LlamaConfig.Load(GoldenCase.Tiny("llama-bias").Model) with { TieWordEmbeddings = tied };
+        using LlamaForCausalLM model = new(config);
+        string[] layers = [.. model.named_modules().Where(entry => entry.module is Linear && entry.name != excluded).Select(static entry => entry.name)];
+        model.Quantize(new() { TargetModules = TargetModules.Create(layers) });
+
+        model.Save(folder.Path);
+
+        Config(folder.Path)["quantization_config"]!["llm_int8_skip_modules"]!.AsArray().Select(static name => name!.GetValue<string>()).Should().Equal(dense);
+        using var again = LlamaForCausalLM.Load(folder.Path);
+        Tensor ids = tensor(new long[,] { { 1, 5, 9, 3, 2, 7 } });
+        again.call(ids).eq(model.call(ids)).all().item<bool>().Should().BeTrue();
+    }
+
     [Fact]
     public void Load_QuantizingSharded_EqualsQuantizingTheDenseModelsWeights()
     {
@@ -100,6 +121,16 @@ public class QuantizedLlamaTests
         Refused(config => config["quantization_config"]!["llm_int8_skip_modules"] = new JsonArray("layers.1.mlp"), _ => { }, "*skip_modules*model.layers.1.mlp.down_proj*");
         Refused(config => config["quantization_config"]!["llm_int8_skip_modules"] = new JsonArray(3), _ => { }, "*skip_modules*strings*");
         Refused(config => config["quantization_config"]!["load_in_8bit"] = true, _ => { }, "*load_in_4bit and load_in_8bit*");
+        Refused(config => config["quantization_config"]!["bnb_4bit_quant_type"] = "fp4", _ => { }, "*4 bits, Fp4*bitsandbytes__nf4*");
+        Refused(
+            config =>
+            {
+                config["quantization_config"]!["load_in_4bit"] = false;
+                config["quantization_config"]!["_load_in_4bit"] = false;
+                config["quantization_config"]!["load_in_8bit"] = true;
+            },
+            _ => { },
+            "*8 bits*bitsandbytes__nf4*");
         Refused(config => config["quantization_config"]!["bnb_4bit_quant_type"] = "int4", _ => { }, "*bnb_4bit_quant_type*int4*");
         Refused(config => config["quantization_config"]!["bnb_4bit_compute_dtype"] = "float8", _ => { }, "*compute_dtype*float8*");
         Refused(_ => { }, tensors => tensors.Remove("model.layers.0.mlp.up_proj.weight.absmax"), "*model.layers.0.mlp.up_proj*absmax*missing*");

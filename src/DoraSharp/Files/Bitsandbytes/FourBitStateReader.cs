@@ -16,12 +16,10 @@ internal static class FourBitStateReader
             throw tensors.Wrong(keys.Map, $"does not hold the 16 levels of {state.Format}");
         }
 
-        NestedScales? nested = state.Nested is { } found
-            ? new(tensors.ReadScales(keys.NestedScales), ReadNestedMap(tensors, keys.NestedMap), found.Offset, found.BlockSize)
-            : null;
-        Tensor scales = nested is null ? tensors.ReadScales(keys.Scales) : tensors.Read(keys.Scales);
+        Tensor scales = state.Nested is null ? tensors.ReadScales(keys.Scales) : tensors.Read(keys.Scales);
         Tensor stored = tensors.Read(keys.Weight);
         Tensor codes = stored.dtype == ScalarType.Byte ? stored : TensorBytes.Reinterpret(stored, ScalarType.Byte, (state.Elements + 1) / 2, 1);
+        NestedScales? nested = state.Nested is { } found ? ReadNested(tensors, keys, scales, found.BlockSize, found.Offset) : null;
         QuantizationOptions options = new() { Format = state.Format, BlockSize = state.BlockSize, DoubleQuantization = nested is not null };
         return new(codes, scales, nested, state.Shape, state.DType, options);
     }
@@ -81,6 +79,19 @@ internal static class FourBitStateReader
                 throw tensors.Wrong(name, "is there, and the description says nothing of double quantization");
             }
         }
+    }
+
+    private static NestedScales ReadNested(CheckedTensors tensors, BitsandbytesKeys keys, Tensor codes, int blockSize, float offset)
+    {
+        NestedScales nested = new(tensors.ReadScales(keys.NestedScales), ReadNestedMap(tensors, keys.NestedMap), offset, blockSize);
+        using Tensor decoded = nested.Decode(codes, 0, codes.numel());
+        if (Finite.All(decoded))
+        {
+            return nested;
+        }
+
+        nested.Dispose();
+        throw tensors.Wrong(keys.NestedScales, $"and nested_offset {offset} give scales that are not finite");
     }
 
     /// <summary>The levels of the scales' codes, whose last bits depend on the processor that computed them.</summary>

@@ -5,6 +5,8 @@ namespace DoraSharp;
 /// <summary>Reads the weight of a <c>Linear8bitLt</c>.</summary>
 internal static class Int8RowsState
 {
+    private const float LargestScale = 65504;
+
     public static Int8RowsTensor Read(CheckedTensors tensors, BitsandbytesKeys keys, ScalarType dtype)
     {
         IReadOnlyList<long> shape = Describe(tensors, keys);
@@ -17,7 +19,13 @@ internal static class Int8RowsState
             }
         }
 
-        return new(tensors.Read(keys.Weight), tensors.ReadScales(keys.RowScales), shape, dtype, new() { Format = QuantizationFormat.Int8Rows });
+        Tensor scales = tensors.ReadScales(keys.RowScales);
+        if (scales.max().item<float>() > LargestScale)
+        {
+            throw tensors.Wrong(keys.RowScales, $"has a scale beyond {LargestScale}, the largest float16, to which weights are rounded first");
+        }
+
+        return new(tensors.Read(keys.Weight), scales, shape, dtype, new() { Format = QuantizationFormat.Int8Rows });
     }
 
     /// <summary>Compares the headers; gives the weight's shape.</summary>

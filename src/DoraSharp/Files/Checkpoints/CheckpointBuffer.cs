@@ -10,27 +10,27 @@ namespace DoraSharp;
 /// <param name="sources">The names of all that will be read.</param>
 internal sealed class CheckpointBuffer(SafetensorsCheckpoint checkpoint, IEnumerable<string> sources) : IDisposable
 {
-    private readonly Dictionary<ScalarType, long> elements = sources
-        .Select(source => checkpoint[source])
-        .GroupBy(static entry => entry.DType)
-        .ToDictionary(static group => group.Key, static group => group.Max(static entry => entry.Shape.Aggregate(1L, static (product, size) => product * size)));
+    private readonly long elements = sources.Select(source => Count(checkpoint[source])).DefaultIfEmpty(0).Max();
 
     private readonly Dictionary<ScalarType, Tensor> memory = [];
 
-    /// <summary>Reads a weight: a view, good until the next is read, that the caller disposes.</summary>
-    public Tensor Read(string source)
+    /// <summary>Reads a tensor into the memory that is kept: it holds until the next one is read, and the caller disposes this handle of it.</summary>
+    /// <param name="source">The tensor's name in the file.</param>
+    /// <param name="dtype">What numbers of floating point are converted to.</param>
+    public Tensor Read(string source, ScalarType dtype)
     {
         SafetensorsEntry entry = checkpoint[source];
-        if (!memory.TryGetValue(entry.DType, out Tensor? flat))
+        Tensor stored = Memory(entry, entry.DType);
+        checkpoint.ReadInto(source, stored);
+        if (entry.DType == dtype || !stored.is_floating_point())
         {
-            flat = empty([elements[entry.DType]], entry.DType).DetachFromDisposeScope();
-            memory.Add(entry.DType, flat);
+            return stored;
         }
 
-        using Tensor part = flat.narrow(0, 0, entry.Shape.Aggregate(1L, static (product, size) => product * size));
-        Tensor view = part.view([.. entry.Shape]);
-        checkpoint.ReadInto(source, view);
-        return view;
+        using (stored)
+        {
+            return Memory(entry, dtype).copy_(stored);
+        }
     }
 
     public void Dispose()
@@ -39,5 +39,19 @@ internal sealed class CheckpointBuffer(SafetensorsCheckpoint checkpoint, IEnumer
         {
             tensor.Dispose();
         }
+    }
+
+    private static long Count(SafetensorsEntry entry) => entry.Shape.Aggregate(1L, static (product, size) => product * size);
+
+    private Tensor Memory(SafetensorsEntry entry, ScalarType dtype)
+    {
+        if (!memory.TryGetValue(dtype, out Tensor? flat))
+        {
+            flat = empty([elements], dtype).DetachFromDisposeScope();
+            memory.Add(dtype, flat);
+        }
+
+        using Tensor part = flat.narrow(0, 0, Count(entry));
+        return part.view([.. entry.Shape]);
     }
 }

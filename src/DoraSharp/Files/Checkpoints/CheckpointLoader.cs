@@ -4,7 +4,7 @@ namespace DoraSharp;
 
 /// <summary>
 /// Fills a model from a safetensors checkpoint, one tensor at a time, and quantizes linear layers as they are read: at no time
-/// is there more than the quantized model and one dense layer.
+/// is there more than the quantized model and two dense layers.
 /// </summary>
 /// <remarks>
 /// For that the model is built on the meta device, where tensors have a shape and no memory: <c>new Model(device: torch.META)</c>.

@@ -5,7 +5,7 @@ namespace DoraSharp;
 /// <summary>How <see cref="CheckpointLoader"/> fills a model.</summary>
 public sealed record CheckpointOptions
 {
-    /// <summary>Which linear layers that are dense in the file are quantized as they are read, and how; <see langword="null"/>, the default, leaves them dense.</summary>
+    /// <summary>Which linear layers and named embeddings that are dense in the file are quantized as they are read, and how; <see langword="null"/>, the default, leaves them dense.</summary>
     public ModelQuantizationOptions? Quantization { get; init; }
 
     /// <summary>The dtype that layers compute in which are quantized in the file; by default that of the layer in the model. transformers: <c>bnb_4bit_compute_dtype</c>.</summary>

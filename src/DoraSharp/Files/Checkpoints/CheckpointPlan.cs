@@ -36,14 +36,14 @@ internal sealed class CheckpointPlan
             plan.targets.UnionWith(QuantizationTargets.Find(ModelDescriber.Describe(model, tree, new InjectionOptions()), quantization));
         }
 
-        Linear[] candidates = [.. tree.Nodes.Where(plan.BecomesQuantized).Select(static node => (Linear)node.Module)];
+        nn.Module[] candidates = [.. tree.Nodes.Where(plan.BecomesQuantized).Select(static node => node.Module)];
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, candidates);
         plan.AddTensors("", model);
         foreach (ModuleNode node in tree.Nodes)
         {
-            if (node.Module is Linear layer && slots.TryGetValue(layer, out List<ModuleSlot>? places))
+            if (slots.TryGetValue(node.Module, out List<ModuleSlot>? places))
             {
-                plan.AddQuantized(node.Path, layer, places);
+                plan.AddQuantized(node.Path, (nn.Module<Tensor, Tensor>)node.Module, places, tree.SharesTensors(node));
             }
             else
             {
@@ -57,37 +57,45 @@ internal sealed class CheckpointPlan
 
     private string InFile(string name) => options.NameInFile?.Invoke(name) ?? name;
 
-    private bool BecomesQuantized(ModuleNode node) => node.Module is Linear
-        && (quantized.Contains(InFile($"{node.Path}.weight")) || targets.Contains(node.Path));
+    private bool BecomesQuantized(ModuleNode node) => targets.Contains(node.Path)
+        || (node.Module is Linear && quantized.Contains(InFile($"{node.Path}.weight")));
 
-    private void AddQuantized(string path, Linear layer, List<ModuleSlot> slots)
+    private void AddQuantized(string path, nn.Module<Tensor, Tensor> layer, List<ModuleSlot> slots, bool isShared)
     {
         string name = $"{path}.weight", weight = InFile(name);
-        string? bias = layer.bias is null ? null : InFile($"{path}.bias");
+        Parameter? ownBias = layer.get_parameter("bias");
+        string? bias = ownBias is null ? null : InFile($"{path}.bias");
         bool isStored = quantized.Contains(weight);
-        if (slots.FirstOrDefault(static slot => !slot.DeclaredType.IsAssignableFrom(typeof(QuantizedLinear))) is { } closed)
+        Type type = layer is Embedding ? typeof(QuantizedEmbedding) : typeof(QuantizedLinear);
+        if (slots.FirstOrDefault(slot => !slot.DeclaredType.IsAssignableFrom(type)) is { } closed)
         {
             throw new InvalidOperationException(
-                $"{path} is held by {closed.Description}, which is declared as {closed.DeclaredType.Name} and cannot hold a {nameof(QuantizedLinear)}: declare it as Module<Tensor, Tensor>" +
+                $"{path} is held by {closed.Description}, which is declared as {closed.DeclaredType.Name} and cannot hold a {type.Name}: declare it as Module<Tensor, Tensor>" +
                 (isStored ? "." : $", or leave the layer out by {nameof(ModelQuantizationOptions.ExcludeModules)}."));
         }
 
+        if (layer is Embedding embedding && EmbeddingTraits.Of(embedding).MaxNorm is not null)
+        {
+            throw new NotSupportedException($"{path} clips its rows (max_norm) and cannot be quantized: make it without max_norm, or leave it out by {nameof(ModelQuantizationOptions.ExcludeModules)}.");
+        }
+
+        Parameter ownWeight = layer.get_parameter("weight")!;
         if (isStored)
         {
             unused.ExceptWith(BitsandbytesReader.FindTensors(checkpoint, weight));
-            Compare(weight, BitsandbytesReader.ShapeOf(checkpoint, weight), layer.weight);
+            Compare(weight, BitsandbytesReader.ShapeOf(checkpoint, weight), ownWeight);
         }
         else
         {
-            Take(weight, layer.weight);
+            Take(weight, ownWeight);
         }
 
         if (bias is not null)
         {
-            Take(bias, layer.bias!);
+            Take(bias, ownBias!);
         }
 
-        steps.Add(new QuantizedLayerStep(name, layer, slots, weight, bias, isStored));
+        steps.Add(new QuantizedLayerStep(name, layer, slots, weight, bias, isStored, isShared));
     }
 
     private void AddTensors(string prefix, nn.Module module)

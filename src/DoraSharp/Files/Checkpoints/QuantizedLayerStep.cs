@@ -3,14 +3,16 @@ using static TorchSharp.torch;
 
 namespace DoraSharp;
 
-/// <summary>Puts a quantized layer in the place of a linear one.</summary>
+/// <summary>Puts a quantized layer in the place of a linear one or of an embedding.</summary>
 /// <param name="name">The weight's name in the model.</param>
-/// <param name="layer">The linear layer, which is disposed.</param>
+/// <param name="layer">The dense layer.</param>
 /// <param name="slots">All that hold it.</param>
 /// <param name="weight">The weight's name in the file.</param>
 /// <param name="bias">The bias's name in the file, if the layer has one.</param>
 /// <param name="isStored">Whether the weight is quantized in the file.</param>
-internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyList<ModuleSlot> slots, string weight, string? bias, bool isStored) : CheckpointStep(name)
+/// <param name="isShared">Whether others hold the layer's tensors, so that it is not disposed.</param>
+internal sealed class QuantizedLayerStep(
+    string name, nn.Module<Tensor, Tensor> layer, IReadOnlyList<ModuleSlot> slots, string weight, string? bias, bool isStored, bool isShared) : CheckpointStep(name)
 {
     /// <summary>The weight in the file, if it is to be quantized.</summary>
     public string? DenseSource => isStored ? null : weight;
@@ -18,14 +20,17 @@ internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyLis
     public override void Run(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer)
     {
         using var scope = NewDisposeScope();
-        ScalarType dtype = layer.weight.dtype;
-        Device device = layer.weight.is_meta ? options.Device ?? CPU : layer.weight.device;
+        Parameter model = layer.get_parameter("weight")!;
+        ScalarType dtype = model.dtype;
+        Device device = model.is_meta ? options.Device ?? CPU : model.device;
+        ScalarType computeType = (isStored ? options.ComputeType : options.Quantization!.ComputeType) ?? dtype;
         Tensor? stored = bias is null ? null : checkpoint.Read(bias, device).to(dtype);
-        QuantizedTensor quantized = isStored ? BitsandbytesReader.Read(checkpoint, weight, device, rowsDType: dtype) : Quantize(checkpoint, options, buffer, device);
-        QuantizedLinear replacement;
+        stored?.requires_grad = layer.get_parameter("bias")!.requires_grad;
+        QuantizedTensor quantized = isStored ? BitsandbytesReader.Read(checkpoint, weight, device, rowsDType: dtype) : Quantize(checkpoint, options, buffer, dtype, device);
+        QuantizedLayer replacement;
         try
         {
-            replacement = new(quantized, stored, (isStored ? options.ComputeType : options.Quantization!.ComputeType) ?? dtype);
+            replacement = layer is Embedding ? new QuantizedEmbedding(quantized, computeType) : new QuantizedLinear(quantized, stored, computeType);
         }
         catch
         {
@@ -33,19 +38,14 @@ internal sealed class QuantizedLayerStep(string name, Linear layer, IReadOnlyLis
             throw;
         }
 
-        replacement.train(layer.training);
-        foreach (ModuleSlot slot in slots)
-        {
-            slot.Set(replacement);
-        }
-
-        layer.Dispose();
+        QuantizedReplacement.Put(layer, replacement, slots, isShared);
     }
 
     // On the CPU, whatever the device: codes are an eighth of what would have to be moved.
-    private QuantizedTensor Quantize(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer, Device device)
+    private QuantizedTensor Quantize(SafetensorsCheckpoint checkpoint, CheckpointOptions options, CheckpointBuffer buffer, ScalarType dtype, Device device)
     {
-        using Tensor dense = buffer.Read(weight);
+        // Converted as loading would, so that the layer is the one that quantizing the loaded model gives.
+        using Tensor dense = buffer.Read(weight, dtype);
         try
         {
             QuantizedTensor quantized = QuantizedTensor.Quantize(dense, options.Quantization!.Quantization);

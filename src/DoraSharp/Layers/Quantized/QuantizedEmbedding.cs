@@ -71,10 +71,16 @@ public sealed class QuantizedEmbedding : QuantizedLayer
     /// <summary>The rows of some tokens.</summary>
     /// <param name="input">The ids, [...], int64 or int32.</param>
     /// <returns>[..., d] in <see cref="QuantizedLayer.ComputeType"/>.</returns>
+    /// <exception cref="ArgumentException">The ids are no integers.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no row of one of the ids.</exception>
     public override Tensor forward(Tensor input)
     {
         ArgumentNullException.ThrowIfNull(input);
+        if (input.dtype is not (ScalarType.Int64 or ScalarType.Int32))
+        {
+            throw new ArgumentException($"Ids are integers, int64 or int32; these are {input.dtype}.", nameof(input));
+        }
+
         using var scope = NewDisposeScope();
         if (Dense is { } dense)
         {

@@ -85,13 +85,13 @@ public sealed class QuantizedLinear : QuantizedLayer
     /// <summary>x W + b.</summary>
     /// <param name="input">x, [..., in], of floating point.</param>
     /// <returns>[..., out], in the input's dtype.</returns>
-    /// <exception cref="ArgumentException">The input has another number of features.</exception>
+    /// <exception cref="ArgumentException">The input has another number of features, or is not of floating point.</exception>
     public override Tensor forward(Tensor input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        if (input.dim() == 0 || input.shape[^1] != InFeatures)
+        if (input.dim() == 0 || input.shape[^1] != InFeatures || !input.is_floating_point())
         {
-            throw new ArgumentException($"The layer takes [..., {InFeatures}]; the input is [{string.Join(", ", input.shape)}].", nameof(input));
+            throw new ArgumentException($"The layer takes [..., {InFeatures}] of floating point; the input is {input.dtype} [{string.Join(", ", input.shape)}].", nameof(input));
         }
 
         return Dense is { } dense ? DenseForward(input, dense) : QuantizedStep.Apply(input, Weight, biasParameter, ComputeType);

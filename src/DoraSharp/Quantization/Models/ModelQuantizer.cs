@@ -50,16 +50,7 @@ public static class ModelQuantizer
             error.Norm,
             error.Relative,
             error.Max);
-        foreach (ModuleSlot slot in site.Slots)
-        {
-            slot.Set(layer);
-        }
-
-        if (!site.IsUsedElsewhere)
-        {
-            site.Node.Module.Dispose();
-        }
-
+        QuantizedReplacement.Put((nn.Module<Tensor, Tensor>)site.Node.Module, layer, site.Slots, site.IsShared);
         return report;
     }
 }

@@ -26,7 +26,7 @@ internal sealed record QuantizationPlan(
         HashSet<string> paths = QuantizationTargets.Find(description, options);
         ModuleNode[] nodes = [.. tree.Nodes.Where(node => paths.Contains(node.Path))];
         Dictionary<nn.Module, List<ModuleSlot>> slots = SlotFinder.Find(model, tree, nodes.Select(node => node.Module));
-        Site[] sites = [.. nodes.Select(node => new Site(node, slots[node.Module], IsUsedElsewhere(node, tree)))];
+        Site[] sites = [.. nodes.Select(node => new Site(node, slots[node.Module], tree.SharesTensors(node)))];
         foreach (Site site in sites)
         {
             site.Check(options.Quantization);
@@ -42,19 +42,11 @@ internal sealed record QuantizationPlan(
                 select (weight, other)]);
     }
 
-    /// <summary>Whether another module holds the very tensor objects of a layer, which then must not be disposed.</summary>
-    private static bool IsUsedElsewhere(ModuleNode node, ModuleTree tree)
-    {
-        HashSet<Tensor> own = new(node.Module.parameters(), ReferenceEqualityComparer.Instance);
-        return tree.Nodes.Any(other => !ReferenceEquals(other.Module, node.Module) && other.Module.named_parameters(recurse: false).Any(entry => own.Contains(entry.parameter)))
-            || node.Ancestors().Last().Module.named_parameters(recurse: false).Any(entry => own.Contains(entry.parameter));
-    }
-
     /// <summary>A layer that is going to be quantized.</summary>
     /// <param name="Node">Its place in the model.</param>
     /// <param name="Slots">Everything that holds it.</param>
-    /// <param name="IsUsedElsewhere">Whether others hold its tensors.</param>
-    internal sealed record Site(ModuleNode Node, IReadOnlyList<ModuleSlot> Slots, bool IsUsedElsewhere)
+    /// <param name="IsShared">Whether others hold its tensors.</param>
+    internal sealed record Site(ModuleNode Node, IReadOnlyList<ModuleSlot> Slots, bool IsShared)
     {
         /// <summary>The weight.</summary>
         public Parameter Weight => Node.Module.get_parameter("weight")!;
@@ -97,9 +89,15 @@ internal sealed record QuantizationPlan(
                 return "the embedding clips its rows (max_norm)";
             }
 
-            // That format rounds to float16 first.
-            using Tensor narrow = options.Format == QuantizationFormat.Int8Rows ? weight.detach().to(ScalarType.Float16) : weight.detach();
-            return Finite.All(narrow) ? null : $"it has NaN or infinite values{(options.Format == QuantizationFormat.Int8Rows ? " or values beyond float16's" : "")}";
+            if (weight.is_meta || weight.is_sparse)
+            {
+                return weight.is_meta ? "it is on the meta device and has no values" : "it is sparse";
+            }
+
+            // What the formats round to first.
+            ScalarType narrowest = options.Format == QuantizationFormat.Int8Rows ? ScalarType.Float16 : weight.dtype == ScalarType.Float64 ? ScalarType.Float32 : weight.dtype;
+            using Tensor narrow = weight.detach().to(narrowest);
+            return Finite.All(narrow) ? null : $"it has NaN or infinite values{(narrowest == weight.dtype ? "" : $" or values beyond {narrowest.ToString().ToLowerInvariant()}'s")}";
         }
     }
 }

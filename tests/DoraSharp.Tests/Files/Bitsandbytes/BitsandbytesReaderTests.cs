@@ -102,6 +102,16 @@ public class BitsandbytesReaderTests
     }
 
     [Fact]
+    public void Read_ScalesBeyondFloat32TogetherWithTheirOffset_AreRefused() => Refused(
+        static tensors =>
+        {
+            tensors[State] = Bytes(Encoding.UTF8.GetBytes(Text(nested: ", \"nested_blocksize\": 256, \"nested_dtype\": \"float32\", \"nested_offset\": 3.4028234663852886e+38")));
+            tensors[$"{Weight}.nested_absmax"].fill_(3e38f);
+        },
+        "*nested_offset*scales that are not finite*",
+        $"{Weight}.nested_absmax");
+
+    [Fact]
     public void Read_NestedHalfWithoutDescription_IsRefused() => Refused(
         static tensors =>
         {
@@ -153,6 +163,7 @@ public class BitsandbytesReaderTests
         RefusedRows(static tensors => tensors[scales] = ones(11), "*[[]11]*[[]12]*", scales);
         RefusedRows(static tensors => tensors[scales] = ones(12, dtype: ScalarType.Float64), "*Float64*", scales);
         RefusedRows(static tensors => tensors[scales][3] = float.NaN, "*NaN*", scales);
+        RefusedRows(static tensors => tensors[scales][3] = 3e38f, "*beyond 65504*float16*", scales);
         RefusedRows(static tensors => tensors[scales][3] = -1, "*negative*", scales);
         RefusedRows(static tensors => tensors[layout] = tensor((byte)2), "*is 2*supported is 0*", layout);
         RefusedRows(static tensors => tensors[layout] = tensor(0L), "*Int64*", layout);

@@ -102,6 +102,81 @@ public sealed class CheckpointLoaderTests : IDisposable
         Reference.SameBits(((QuantizedLinear)loaded.Layers[1]).Weight.Dequantize(), quantized.Dequantize()).Should().BeTrue();
     }
 
+    [Theory]
+    [InlineData(true, "left")]
+    [InlineData(false, "left")]
+    [InlineData(true, "right")]
+    [InlineData(false, "right")]
+    public void Load_OneOfTwoLayersThatShareAWeight_LeavesTheOtherItsOwn(bool meta, string name)
+    {
+        using var scope = NewDisposeScope();
+        using TiedNet saved = new(null);
+        SafetensorsWriter.Write(folder.File("model.safetensors"), saved.state_dict());
+        using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder.Path);
+
+        using TiedNet loaded = CheckpointLoader.Load(() => new TiedNet(meta ? META : null), checkpoint, new() { Quantization = new() { TargetModules = [name] } });
+
+        saved.Quantize(new() { TargetModules = [name] });
+        Tensor x = randint(0, 24, [5, 7], ScalarType.Int64);
+        Reference.SameBits(loaded.call(x), saved.call(x)).Should().BeTrue();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Load_EmbeddingThatIsNamed_BecomesAQuantizedOne(bool meta)
+    {
+        using var scope = NewDisposeScope();
+        using TiedNet saved = new(null);
+        SafetensorsWriter.Write(folder.File("model.safetensors"), saved.state_dict());
+        using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder.Path);
+
+        using TiedNet loaded = CheckpointLoader.Load(() => new TiedNet(meta ? META : null), checkpoint, new() { Quantization = new() { TargetModules = ["tokens"] } });
+
+        loaded.named_modules().Single(static entry => entry.name == "tokens").module.Should().BeOfType<QuantizedEmbedding>();
+        saved.Quantize(new() { TargetModules = ["tokens"] });
+        Tensor x = randint(0, 24, [5, 7], ScalarType.Int64);
+        Reference.SameBits(loaded.call(x), saved.call(x)).Should().BeTrue();
+    }
+
+    [Theory]
+    [InlineData(ScalarType.BFloat16, ScalarType.Float32)]
+    [InlineData(ScalarType.Float32, ScalarType.BFloat16)]
+    [InlineData(ScalarType.Float32, ScalarType.Float16)]
+    public void Load_QuantizingIntoAnotherDType_EqualsLoadingAndQuantizing(ScalarType inFile, ScalarType inModel)
+    {
+        using var scope = NewDisposeScope();
+        using CheckpointNet saved = new(Width, Depth, null);
+        SafetensorsWriter.Write(folder.File("model.safetensors"), saved.state_dict().ToDictionary(static entry => entry.Key, entry => entry.Value.to(inFile)));
+        using SafetensorsCheckpoint checkpoint = SafetensorsCheckpoint.Open(folder.Path);
+        using CheckpointNet expected = CheckpointLoader.Load(Create, checkpoint);
+        expected.Quantize();
+
+        using CheckpointNet loaded = CheckpointLoader.Load(Create, checkpoint, new() { Quantization = new() });
+
+        foreach ((QuantizedLinear layer, QuantizedLinear other) in loaded.Layers.Cast<QuantizedLinear>().Zip(expected.Layers.Cast<QuantizedLinear>()))
+        {
+            layer.Weight.DType.Should().Be(inModel);
+            Reference.SameBits(layer.Weight.Codes, other.Weight.Codes).Should().BeTrue();
+            layer.Bias!.requires_grad.Should().Be(other.Bias!.requires_grad);
+            Reference.SameBits(Gradient(layer), Gradient(other)).Should().BeTrue();
+        }
+
+        CheckpointNet Create()
+        {
+            CheckpointNet net = new(Width, Depth, null);
+            net.to(inModel);
+            return net;
+        }
+
+        Tensor Gradient(QuantizedLinear layer)
+        {
+            Tensor x = ones(3, Width, dtype: inModel, requires_grad: true);
+            layer.call(x).sum().backward();
+            return x.grad!;
+        }
+    }
+
     [Fact]
     public void Load_WhatDoesNotFit_IsRefusedAndLeavesNothing()
     {
@@ -147,8 +222,10 @@ public sealed class CheckpointLoaderTests : IDisposable
         }
     }
 
-    [Fact]
-    public void Load_LargeModel_NeverHoldsMoreThanTheQuantizedModelAndTwoLayers()
+    [Theory]
+    [InlineData(ScalarType.Float32)]
+    [InlineData(ScalarType.BFloat16)]
+    public void Load_LargeModel_NeverHoldsMoreThanTheQuantizedModelAndTwoLayers(ScalarType inFile)
     {
         if (!OperatingSystem.IsLinux())
         {
@@ -162,7 +239,7 @@ public sealed class CheckpointLoaderTests : IDisposable
         string path = folder.File("model.safetensors");
         using (NewDisposeScope())
         {
-            Tensor weight = randn(width, width, generator: new Generator(3));
+            Tensor weight = randn(width, width, generator: new Generator(3)).to(inFile);
             Dictionary<string, Tensor> tensors = new()
             {
                 ["tokens.weight"] = ones(11, width),

@@ -18,6 +18,7 @@ public class QuantizedEmbeddingTests
         Reference.SameBits(rows, layer.Weight.Dequantize(ScalarType.BFloat16).index_select(0, ids.reshape(-1)).reshape(2, 3, 37)).Should().BeTrue();
         Reference.SameBits(layer.Dequantize().call(ids), rows).Should().BeTrue();
         layer.Invoking(l => l.call(tensor(new long[] { 50 }))).Should().Throw<ArgumentOutOfRangeException>().WithMessage("*0 to 49*");
+        layer.Invoking(l => l.call(tensor(new[] { 3.7f }))).Should().Throw<ArgumentException>().WithMessage("*integers*Float32*");
         layer.Invoking(l => l.call(tensor(new long[] { -1 }))).Should().Throw<ArgumentOutOfRangeException>();
     }
 

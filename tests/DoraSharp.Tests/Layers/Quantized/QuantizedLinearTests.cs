@@ -262,5 +262,6 @@ public class QuantizedLinearTests
         FluentActions.Invoking(() => QuantizedLinear.From(broken)).Should().Throw<ArgumentException>().WithMessage("*NaN*");
         using QuantizedLinear layer = new(matrix.Clone());
         layer.Invoking(l => l.call(randn(3, 15))).Should().Throw<ArgumentException>().WithMessage("*16*[3, 15]*");
+        layer.Invoking(l => l.call(ones(3, 16, dtype: ScalarType.Int64))).Should().Throw<ArgumentException>().WithMessage("*floating point*Int64*");
     }
 }

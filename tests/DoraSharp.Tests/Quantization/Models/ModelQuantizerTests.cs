@@ -1,4 +1,5 @@
 using DoraSharp.Tests.Injection;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -109,6 +110,18 @@ public class ModelQuantizerTests
         }
 
         model.Invoking(m => m.Quantize(new() { Quantization = new() { Format = QuantizationFormat.Int8Rows } })).Should().Throw<ArgumentException>().WithMessage("*weight of bad*float16*");
+        using (no_grad())
+        {
+            ((Linear)model[1]).weight[3, 4] = 1;
+        }
+
+        model.to(ScalarType.Float64);
+        using (no_grad())
+        {
+            ((Linear)model[1]).weight[3, 4] = 1e39;
+        }
+
+        model.Invoking(m => m.Quantize()).Should().Throw<ArgumentException>().WithMessage("*weight of bad*float32*Nothing was changed*");
         using (Linear alone = nn.Linear(4, 4))
         {
             alone.Invoking(m => m.Quantize()).Should().Throw<ArgumentException>().WithMessage("*QuantizedLinear.From*");
@@ -120,6 +133,39 @@ public class ModelQuantizerTests
         }
 
         model.modules().Should().Equal(before);
+    }
+
+    [Fact]
+    public void Quantize_LayerWithHooks_StillRunsThemUntilTheyAreRemoved()
+    {
+        using var scope = NewDisposeScope();
+        Linear layer = nn.Linear(8, 8);
+        List<string> calls = [];
+        layer.register_forward_pre_hook((_, x) =>
+        {
+            calls.Add("before");
+            return x;
+        });
+        var after = layer.register_forward_hook((_, _, y) =>
+        {
+            calls.Add("after");
+            return y;
+        });
+        using Sequential model = nn.Sequential(("fc", layer), ("act", nn.Tanh()));
+
+        model.Quantize();
+        model.call(ones(2, 8));
+        after.remove();
+        model.call(ones(2, 8));
+
+        calls.Should().Equal("before", "after", "before");
+    }
+
+    [Fact]
+    public void Quantize_ModelWithoutValues_IsRefusedByName()
+    {
+        using Sequential model = nn.Sequential(("fc", nn.Linear(8, 8, device: META)));
+        model.Invoking(static m => m.Quantize()).Should().Throw<ArgumentException>().WithMessage("*weight of fc*meta*Nothing was changed*");
     }
 
     [Fact]
@@ -198,6 +244,34 @@ public class ModelQuantizerTests
             optimizer.step();
             return loss.item<float>();
         }
+    }
+
+    [Theory]
+    [InlineData(QuantizationFormat.Nf4, float.NaN)]
+    [InlineData(QuantizationFormat.Int8Rows, 1e6f)]
+    public void Merge_ResultThatCannotBeQuantizedAgain_NamesTheLayerAndMergesNothing(QuantizationFormat format, float factor)
+    {
+        using var scope = NewDisposeScope();
+        using Sequential model = nn.Sequential(("a", nn.Linear(40, 48)), ("b", nn.Linear(48, 10)));
+        model.Quantize(new() { Quantization = new() { Format = format } });
+        using AdaptedModel adapted = AdapterInjector.Inject(model, new() { Rank = 4, TargetModules = ["a", "b"], Initialization = LoraInitialization.Random });
+        Tensor x = randn(3, 40), before = model.call(x);
+        LoraAdapter last = (LoraAdapter)adapted.Layers[^1].Value["default"];
+        Tensor kept = last.B.detach().clone();
+        using (no_grad())
+        {
+            last.B.fill_(factor);
+        }
+
+        adapted.Invoking(a => a.Merge(safe: false, requantize: true)).Should().Throw<InvalidOperationException>().WithMessage("*b cannot be quantized*default*Nothing was merged*");
+
+        adapted.IsMerged.Should().BeFalse();
+        using (no_grad())
+        {
+            last.B.copy_(kept);
+        }
+
+        Reference.SameBits(model.call(x), before).Should().BeTrue();
     }
 
     [Fact]
