@@ -17,5 +17,11 @@ namespace DoraSharp;
 internal sealed record LowRankCall(Tensor X, Tensor BaseOutput, FrozenWeight Weight, Tensor Stored, Tensor? Bias, Tensor A, Tensor B, double Scaling, Tensor? Magnitude, RowGains? Gains, DropoutMask? Mask)
 {
     /// <summary>What the output is a differentiable function of.</summary>
-    public Tensor[] Inputs() => [.. new[] { X, A, B, Magnitude, Bias }.OfType<Tensor>()];
+    public Tensor[] Inputs() => (Magnitude, Bias) switch
+    {
+        (null, null) => [X, A, B],
+        ({ } m, null) => [X, A, B, m],
+        (null, { } b) => [X, A, B, b],
+        ({ } m, { } b) => [X, A, B, m, b],
+    };
 }

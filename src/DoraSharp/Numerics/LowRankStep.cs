@@ -24,10 +24,10 @@ internal sealed class LowRankStep : BackwardPass
 
     private readonly FrozenWeight weight;
     private readonly double scaling;
-    private readonly RowGains? gains;
     private readonly DropoutMask? mask;
     private readonly bool[] wanted;
     private readonly bool hasMagnitude;
+    private RowGains? gains;
     private Tensor? h;
     private SavedTensor[] saved = [];
     private SavedTensor? output;
@@ -131,7 +131,10 @@ internal sealed class LowRankStep : BackwardPass
         output?.Free();
         output = null;
         h?.Dispose();
+
+        // It has other owners, and this may be called again.
         gains?.Dispose();
+        gains = null;
         mask?.Dispose();
     }
 

@@ -9,6 +9,8 @@ internal sealed class RowGains : IDisposable
     /// <summary>Below this gain a row of the output has lost digits to its bias, or is zero: what was scaled cannot be had back from it.</summary>
     private const double Least = 1.0 / 16;
 
+    private int owners = 1;
+
     private RowGains(Tensor gain, Tensor inverseNorm, Tensor perSum, Tensor? bias, Tensor? offset, Tensor? lostRows) =>
         (Gain, InverseNorm, PerSum, Bias, Offset, LostRows) = (gain, inverseNorm, perSum, bias, offset, lostRows);
 
@@ -59,11 +61,20 @@ internal sealed class RowGains : IDisposable
         return Of(gain, inverse, perSum, bias, rows.size(0) > 0 ? rows : null);
     }
 
-    /// <summary>The same values by handles of their own.</summary>
-    public RowGains Share() => new(Again(Gain)!, Again(InverseNorm)!, Again(PerSum)!, Again(Bias), Again(Offset), Again(LostRows));
+    /// <summary>The same for another owner, who disposes it as well: the tensors go with the last one. Handles of their own would be made at every call.</summary>
+    public RowGains Share()
+    {
+        Interlocked.Increment(ref owners);
+        return this;
+    }
 
     public void Dispose()
     {
+        if (Interlocked.Decrement(ref owners) > 0)
+        {
+            return;
+        }
+
         Gain.Dispose();
         InverseNorm.Dispose();
         PerSum.Dispose();
@@ -119,6 +130,4 @@ internal sealed class RowGains : IDisposable
     }
 
     private static Tensor? Outlive(Tensor? tensor) => tensor?.DetachFromDisposeScope();
-
-    private static Tensor? Again(Tensor? tensor) => tensor?.alias().DetachFromDisposeScope();
 }

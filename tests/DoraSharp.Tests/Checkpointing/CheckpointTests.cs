@@ -144,7 +144,9 @@ public class CheckpointTests
         Run(40);
 
         LiveTensors.Count.Should().Be(tensors);
-        (NativeHeap.BytesInUse() - bytes).Should().BeLessThan(40L * 32 * 1024, "a quarter of an input for each step");
+
+        // The runtime itself takes and gives back a megabyte or two at times, while it compiles.
+        (NativeHeap.BytesInUse() - bytes).Should().BeLessThan(40L * 256 * 1024, "a quarter of an input for each step");
 
         void Run(int steps)
         {
@@ -152,7 +154,7 @@ public class CheckpointTests
             {
                 using var scope = NewDisposeScope();
                 ForgetGradients();
-                Checkpoint.Run(input => Checkpoint.Run(block, input), randn(128, 256)).sum().backward();
+                Checkpoint.Run(input => Checkpoint.Run(block, input), randn(1024, 256)).sum().backward();
             }
 
             ForgetGradients();
