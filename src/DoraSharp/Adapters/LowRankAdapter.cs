@@ -137,7 +137,7 @@ public abstract class LowRankAdapter : Adapter
     }
 
     /// <summary>n = ‖W + s·B·A‖, [out], kept until W or a factor changes.</summary>
-    internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([weight.Stored, .. Sources], () =>
+    internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([.. weight.Sources, .. Sources], () =>
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -151,7 +151,7 @@ public abstract class LowRankAdapter : Adapter
     /// </summary>
     private Tensor? DrownedRows(FrozenWeight weight, Tensor bias)
     {
-        Tensor mask = drowned.GetOrCompute([weight.Stored, bias], () =>
+        Tensor mask = drowned.GetOrCompute([.. weight.Sources, bias], () =>
         {
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
@@ -192,7 +192,7 @@ public abstract class LowRankAdapter : Adapter
 
     private RowGains Gains(Parameter magnitude, Parameter? bias, FrozenWeight weight)
     {
-        Tensor[] sources = bias is null ? [weight.Stored, magnitude, .. Sources] : [weight.Stored, magnitude, bias, .. Sources];
+        Tensor[] sources = bias is null ? [.. weight.Sources, magnitude, .. Sources] : [.. weight.Sources, magnitude, bias, .. Sources];
         return gains.GetOrCompute(sources, () =>
         {
             using Tensor n = Norm(weight);
