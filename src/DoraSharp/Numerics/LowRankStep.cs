@@ -27,6 +27,7 @@ internal sealed class LowRankStep : BackwardPass
     private readonly DropoutMask? mask;
     private readonly bool[] wanted;
     private readonly bool hasMagnitude;
+    private readonly ScalarType baseType;
     private RowGains? gains;
     private Tensor? h;
     private SavedTensor[] saved = [];
@@ -40,6 +41,9 @@ internal sealed class LowRankStep : BackwardPass
         mask = call.Mask;
         hasMagnitude = call.Magnitude is not null;
         wanted = Array.ConvertAll(inputs, static input => input.requires_grad);
+
+        // The layer itself may be moved, converted or disposed before the backward pass.
+        baseType = weight.DType;
     }
 
     private int Bias => hasMagnitude ? M + 1 : M;
@@ -113,7 +117,7 @@ internal sealed class LowRankStep : BackwardPass
 
         if (needsH)
         {
-            Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a) : null;
+            Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, baseType), stored), a) : null;
             gradients[A] = InputSide.Run(Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
             gradients[X] = dX is null ? null : Like(dX, x);
         }

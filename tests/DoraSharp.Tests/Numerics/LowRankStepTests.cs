@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -214,6 +215,34 @@ public class LowRankStepTests
         (base2 + update).backward([problem.Gradient]);
 
         problem.CheckGradients(1e-12);
+    }
+
+    [Fact]
+    public void Backward_LayerDisposedOrConverted_GivesTheGradientsOfTheForwardPass()
+    {
+        foreach (bool disposed in (bool[])[true, false])
+        {
+            using var scope = NewDisposeScope();
+            manual_seed(5);
+            DoraLinear layer = new(48, 80);
+            using Tensor weight = layer.Adapters.EffectiveWeight();
+            Tensor x = randn(7, 48, requires_grad: true);
+            Tensor gradient = randn(7, 80);
+            Tensor y = layer.call(x);
+            if (disposed)
+            {
+                layer.Dispose();
+            }
+            else
+            {
+                layer.to(ScalarType.Float64);
+            }
+
+            y.backward([gradient]);
+
+            Reference.RelativeError(x.grad!, gradient.matmul(weight)).Should().BeLessThan(1e-5);
+            layer.Dispose();
+        }
     }
 
     [Fact]
