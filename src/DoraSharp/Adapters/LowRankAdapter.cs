@@ -114,10 +114,7 @@ public abstract class LowRankAdapter : Adapter
         }
 
         (Tensor a, Tensor b) = Factors();
-
-        // The step keeps x, which only the gradients of A and m and its mask need.
-        bool keepsInVain = is_grad_enabled() && dropout == 0 && !a.requires_grad && magnitude is not { requires_grad: true };
-        return keepsInVain ? null : LowRankStep.Apply(new(x, z, weight, stored, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
+        return LowRankStep.Apply(new(x, z, weight, stored, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
     }
 
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)

@@ -245,6 +245,55 @@ public class LowRankStepTests
         }
     }
 
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public void Forward_NothingTrainsThatNeedsTheInput_DoesNotKeepIt(bool dora, bool freezesMagnitude)
+    {
+        using var scope = NewDisposeScope();
+        foreach (Sizes sizes in (Sizes[])[Sizes.Odd, new(304, 528, 5)])
+        {
+            using Case problem = new(dora, bias: true, ScalarType.Float32, dropout: .3, sizes: sizes);
+            problem.Adapter.A.requires_grad = false;
+            if (freezesMagnitude)
+            {
+                problem.Adapter.Magnitude!.requires_grad = false;
+            }
+
+            Tensor x = problem.X * 1;
+            Tensor y = problem.Layer.call(x);
+
+            // libtorch refuses a backward pass that needs what was changed.
+            x.zero_();
+            y.backward([problem.Gradient]);
+            problem.Reference(problem.Replayed).backward([problem.Gradient.to(ScalarType.Float64)]);
+            problem.CheckGradients(4e-6);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Backward_GraphOfTheGradientsWithAFrozen_GivesSecondDerivatives(bool x)
+    {
+        using var scope = NewDisposeScope();
+        using Case problem = new(dora: false, bias: true, ScalarType.Float64, dropout: .3);
+        problem.Adapter.A.requires_grad = false;
+        problem.X.requires_grad = x;
+        Penalty(problem.Layer.call(problem.X), problem.Adapter.B).backward();
+        Tensor expected = problem.Reference(problem.Replayed);
+        Penalty(expected, problem.Expected.B).backward();
+
+        Reference.RelativeError(problem.Adapter.B.grad!, problem.Expected.B.grad!).Should().BeLessThan(1e-11);
+        if (x)
+        {
+            Reference.RelativeError(problem.X.grad!, problem.ReferenceX.grad!).Should().BeLessThan(1e-11);
+        }
+
+        Tensor Penalty(Tensor y, Tensor b) =>
+            autograd.grad([y.pow(2).mul(problem.Gradient).sum()], [b], create_graph: true, retain_graph: true)[0].pow(2).sum();
+    }
+
     [Fact]
     public void Steps_Many_KeepTheNumberOfLiveTensors()
     {
