@@ -50,6 +50,13 @@ public abstract class Adapter : nn.Module
     {
     }
 
+    /// <inheritdoc/>
+    public override IEnumerable<(string name, Tensor buffer)> named_buffers(bool recurse = true, bool include_nonpersistent = true)
+    {
+        StateRequests.Note();
+        return base.named_buffers(recurse, include_nonpersistent);
+    }
+
     /// <summary>The dtype in which a weight is adapted: float32 for half-precision weights, since an update is below half their unit in the last place.</summary>
     /// <exception cref="NotSupportedException">Such weights cannot be adapted.</exception>
     internal static ScalarType ParameterType(ScalarType weight) => weight switch

@@ -14,6 +14,7 @@ public sealed class AdapterStack : nn.Module
     private readonly FrozenWeight weight;
     private string[] active = [];
     private WeightReplacement? merged;
+    private IDisposable? watch;
 
     internal AdapterStack(FrozenWeight weight, Geometry geometry)
         : base(nameof(AdapterStack))
@@ -210,8 +211,8 @@ public sealed class AdapterStack : nn.Module
     }
 
     /// <summary>
-    /// Forgets the norms that are kept. Needed only after writing into the memory of W, A or B by other means than tensor
-    /// operations, such as <c>tensor.data&lt;float&gt;()[0] = 1</c>: everything else is noticed.
+    /// Forgets the norms that are kept. Needed only after writing into the memory of W, A, B or m by other means than tensor operations and the
+    /// <c>load</c> of modules: <c>tensor.data&lt;float&gt;()[0] = 1</c>, <c>tensor.bytes</c>, <c>tensor.Load(reader)</c>. Everything else is noticed.
     /// </summary>
     public void Invalidate()
     {
@@ -225,9 +226,7 @@ public sealed class AdapterStack : nn.Module
     /// <inheritdoc/>
     public override IEnumerable<(string name, Tensor buffer)> named_buffers(bool recurse = true, bool include_nonpersistent = true)
     {
-        // TorchSharp's load(file) writes straight into the memory of the tensors that state_dict() gave it. Of all that
-        // state_dict() does, only asking for the buffers passes through every kind of container.
-        Invalidate();
+        StateRequests.Note();
         return base.named_buffers(recurse, include_nonpersistent);
     }
 
@@ -469,6 +468,7 @@ public sealed class AdapterStack : nn.Module
 
             ForgetAdjustments();
             ForgetOriginal();
+            watch?.Dispose();
             weight.Dispose();
             Geometry.Dispose();
         }
@@ -511,6 +511,7 @@ public sealed class AdapterStack : nn.Module
     {
         adapters.Add(name, adapter);
         register_module(name, adapter);
+        watch ??= weight.WatchState();
     }
 
     private void RefuseName(string name)

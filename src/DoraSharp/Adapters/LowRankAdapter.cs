@@ -114,10 +114,7 @@ public abstract class LowRankAdapter : Adapter
         }
 
         (Tensor a, Tensor b) = Factors();
-
-        // The step keeps x, which only the gradients of A and m and its mask need.
-        bool keepsInVain = is_grad_enabled() && dropout == 0 && !a.requires_grad && magnitude is not { requires_grad: true };
-        return keepsInVain ? null : LowRankStep.Apply(new(x, z, weight, stored, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
+        return LowRankStep.Apply(new(x, z, weight, stored, bias, a, b, Scaling, magnitude, magnitude is null ? null : Gains(magnitude, bias, weight), dropout > 0 ? InputDropout.Next(x, dropout) : null));
     }
 
     internal override Tensor FoldRows(Tensor v, long firstRow, FrozenWeight weight)
@@ -137,7 +134,7 @@ public abstract class LowRankAdapter : Adapter
     }
 
     /// <summary>n = ‖W + s·B·A‖, [out], kept until W or a factor changes.</summary>
-    internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([weight.Stored, .. Sources], () =>
+    internal Tensor Norm(FrozenWeight weight) => norm.GetOrCompute([.. weight.Sources, .. Sources], () =>
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -151,7 +148,7 @@ public abstract class LowRankAdapter : Adapter
     /// </summary>
     private Tensor? DrownedRows(FrozenWeight weight, Tensor bias)
     {
-        Tensor mask = drowned.GetOrCompute([weight.Stored, bias], () =>
+        Tensor mask = drowned.GetOrCompute([.. weight.Sources, bias], () =>
         {
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
@@ -192,7 +189,7 @@ public abstract class LowRankAdapter : Adapter
 
     private RowGains Gains(Parameter magnitude, Parameter? bias, FrozenWeight weight)
     {
-        Tensor[] sources = bias is null ? [weight.Stored, magnitude, .. Sources] : [weight.Stored, magnitude, bias, .. Sources];
+        Tensor[] sources = bias is null ? [.. weight.Sources, magnitude, .. Sources] : [.. weight.Sources, magnitude, bias, .. Sources];
         return gains.GetOrCompute(sources, () =>
         {
             using Tensor n = Norm(weight);

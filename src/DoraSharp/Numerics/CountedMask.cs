@@ -45,6 +45,8 @@ internal sealed class CountedMask(ulong seed, double p) : DropoutMask
         }
     }
 
+    public override DropoutMask Share() => this;
+
     public override void Dispose()
     {
     }

@@ -22,6 +22,9 @@ internal abstract class DropoutMask : IDisposable
         target.addcmul_(y, factors, 1);
     }
 
+    /// <summary>The same mask, with a life of its own.</summary>
+    public abstract DropoutMask Share();
+
     /// <summary>Frees what the mask holds, if anything.</summary>
     public abstract void Dispose();
 }

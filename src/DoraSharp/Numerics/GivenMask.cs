@@ -8,5 +8,7 @@ internal sealed class GivenMask(Tensor factors) : DropoutMask
 {
     public override Tensor Factors(Tensor like) => factors.to(like.dtype).reshape(like.shape);
 
+    public override DropoutMask Share() => new GivenMask(factors.alias().DetachFromDisposeScope());
+
     public override void Dispose() => factors.Dispose();
 }

@@ -15,5 +15,7 @@ internal sealed class KeptMask(Tensor kept, double p) : DropoutMask
 
     public override void AddTo(Tensor target, Tensor y) => target.addcmul_(y, kept.reshape(y.shape), factor);
 
+    public override DropoutMask Share() => new KeptMask(kept.alias().DetachFromDisposeScope(), p);
+
     public override void Dispose() => kept.Dispose();
 }

@@ -9,7 +9,7 @@ namespace DoraSharp;
 /// n a constant.
 /// </summary>
 /// <remarks>
-/// Of the forward pass it keeps x, which the base layer would keep as well, and h = s·A drop(x) [tokens, r]. DoRA's gradient of m needs
+/// Of the forward pass it keeps x where A or m trains, and h = s·A drop(x) [tokens, r]. DoRA's gradient of m needs
 /// W x + s·B·A drop(x), which is (y − b)/g: so the output itself serves. Where somebody has changed the output in place, or g is nearly 0,
 /// it is computed again. Everything that is as large as an input or an output is written once and updated in place:
 /// dX = (g ⊙ dY) W + drop(dH A), dH = s·(g ⊙ dY) B, dA = dHᵀ drop(x), dB = (hᵀ (g ⊙ dY))ᵀ, dm = Σ dY ⊙ (y − b)/m, db = Σ dY.
@@ -27,9 +27,13 @@ internal sealed class LowRankStep : BackwardPass
     private readonly DropoutMask? mask;
     private readonly bool[] wanted;
     private readonly bool hasMagnitude;
+    private ScalarType baseType;
+    private ScalarType inputType;
+    private long[] inputShape = [];
     private RowGains? gains;
     private Tensor? h;
     private SavedTensor[] saved = [];
+    private SavedTensor? input;
     private SavedTensor? output;
 
     private LowRankStep(LowRankCall call, Tensor[] inputs)
@@ -92,7 +96,7 @@ internal sealed class LowRankStep : BackwardPass
             return;
         }
 
-        (Tensor x, Tensor a, Tensor b, Tensor stored) = Unpack();
+        (Tensor? x, Tensor a, Tensor b, Tensor stored) = Unpack();
         Tensor dY = MixableRows(outputGradient, a).contiguous();
         bool needsH = Wants(X) || Wants(A);
         bool fromOutput = false;
@@ -101,21 +105,21 @@ internal sealed class LowRankStep : BackwardPass
         {
             y = Output();
             fromOutput = y is not null;
-            y = fromOutput ? MixableRows(y!, b) : Direction(x, b, stored, null);
+            y = fromOutput ? MixableRows(y!, b) : Direction(x!, b, stored, null);
         }
 
         OutputGradients output = OutputSide.Run(dY, b, scaling, Wants(B) ? h : null, gains?.Gain, y, fromOutput ? gains!.Bias : null, needsH);
         gradients[B] = output.B;
         if (output.Sums is { } sums)
         {
-            gradients[M] = fromOutput ? OfMagnitude(dY, sums, x, b, stored) : sums.mul_(gains!.InverseNorm);
+            gradients[M] = fromOutput ? OfMagnitude(dY, sums, x!, b, stored) : sums.mul_(gains!.InverseNorm);
         }
 
         if (needsH)
         {
-            Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, weight.DType), stored), a) : null;
-            gradients[A] = InputSide.Run(Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
-            gradients[X] = dX is null ? null : Like(dX, x);
+            Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, baseType), stored), a) : null;
+            gradients[A] = InputSide.Run(x is null ? dX! : Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
+            gradients[X] = dX is null ? null : LikeInput(dX);
         }
 
         if (Wants(Bias))
@@ -128,6 +132,8 @@ internal sealed class LowRankStep : BackwardPass
     {
         Array.ForEach(saved, static tensor => tensor.Free());
         saved = [];
+        input?.Free();
+        input = null;
         output?.Free();
         output = null;
         h?.Dispose();
@@ -159,6 +165,15 @@ internal sealed class LowRankStep : BackwardPass
         return other.dim() == 2 ? typed : typed.reshape(other.shape);
     }
 
+    /// <summary>Whether the backward pass needs x: for dA, and for m where the output cannot serve. dX and dB do without.</summary>
+    private bool NeedsInput => Wants(A) || (hasMagnitude && Wants(M));
+
+    private Tensor LikeInput(Tensor rows)
+    {
+        Tensor typed = As(rows, inputType);
+        return inputShape.Length == 2 ? typed : typed.reshape(inputShape);
+    }
+
     private bool Wants(int input) => input < wanted.Length && wanted[input];
 
     private Tensor Forward(LowRankCall call, bool keepsH)
@@ -179,15 +194,26 @@ internal sealed class LowRankStep : BackwardPass
 
     private void Save(LowRankCall call, GradientNode node, Tensor result)
     {
-        Tensor[] kept = call.Magnitude is { } magnitude ? [call.X, call.A, call.B, call.Stored, magnitude] : [call.X, call.A, call.B, call.Stored];
+        // The layer itself may be moved, converted or disposed before the backward pass.
+        (baseType, inputType, inputShape) = (weight.DType, call.X.dtype, call.X.shape);
+        Tensor[] kept = call.Magnitude is { } magnitude ? [call.A, call.B, call.Stored, magnitude] : [call.A, call.B, call.Stored];
         saved = Array.ConvertAll(kept, node.Save);
+        if (NeedsInput)
+        {
+            input = node.Save(call.X);
+        }
+        else if (h is not null && Wants(X))
+        {
+            h = DownProjection.Attach(h, call.X, call.A, scaling, mask);
+        }
+
         if (hasMagnitude && Wants(M))
         {
             output = node.Save(result);
         }
     }
 
-    private (Tensor X, Tensor A, Tensor B, Tensor Stored) Unpack() => (saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack(), saved[3].Unpack());
+    private (Tensor? X, Tensor A, Tensor B, Tensor Stored) Unpack() => (input?.Unpack(), saved[0].Unpack(), saved[1].Unpack(), saved[2].Unpack());
 
     /// <summary>The gradient of m from the sums over dY ⊙ (y − b).</summary>
     private Tensor OfMagnitude(Tensor dY, Tensor sums, Tensor x, Tensor b, Tensor stored)
@@ -228,27 +254,28 @@ internal sealed class LowRankStep : BackwardPass
     /// <summary>The same gradients by plain operations, for second derivatives. n stays a constant.</summary>
     private void RunDifferentiably(Tensor outputGradient, Span<Tensor?> gradients)
     {
-        (Tensor savedX, Tensor a, Tensor b, Tensor stored) = Unpack();
+        (Tensor? savedX, Tensor a, Tensor b, Tensor stored) = Unpack();
         Tensor w = weight.ToMatrix(stored);
-        Tensor x = Rows(savedX, a);
-        Tensor? factors = mask?.Factors(x);
-        Tensor dropped = factors is null ? x : x * factors;
         Tensor dY = Rows(outputGradient, a);
-        Tensor scaled = hasMagnitude ? dY * (saved[4].Unpack() * gains!.InverseNorm) : dY;
-        Tensor down = scaling * dropped.mm(a.t());
+        Tensor scaled = hasMagnitude ? dY * (saved[3].Unpack() * gains!.InverseNorm) : dY;
         Tensor dH = scaling * scaled.mm(b);
+        Tensor update = dH.mm(a);
+        Tensor? factors = mask?.Factors(update);
         if (Wants(X))
         {
-            Tensor update = dH.mm(a);
             Tensor dX = As(As(scaled, w.dtype).mm(w), a.dtype) + (factors is null ? update : update * factors);
-            gradients[X] = Like(dX, savedX);
+            gradients[X] = LikeInput(dX);
         }
 
-        gradients[A] = Wants(A) ? dH.t().mm(dropped) : null;
+        // Where x was not kept, h has what history it needs.
+        Tensor? x = savedX is null ? null : Rows(savedX, a);
+        Tensor? dropped = factors is null ? x : x?.mul(factors);
+        Tensor down = dropped is null ? h! : scaling * dropped.mm(a.t());
+        gradients[A] = Wants(A) ? dH.t().mm(dropped!) : null;
         gradients[B] = Wants(B) ? scaled.t().mm(down) : null;
         if (hasMagnitude && Wants(M))
         {
-            Tensor direction = As(As(x, w.dtype).mm(w.t()), a.dtype) + down.mm(b.t());
+            Tensor direction = As(As(x!, w.dtype).mm(w.t()), a.dtype) + down.mm(b.t());
             gradients[M] = (dY * direction).sum(dim: 0) * gains!.InverseNorm;
         }
 

@@ -5,7 +5,8 @@ namespace DoraSharp;
 /// <summary>
 /// Keeps a value that was computed from others for as long as none of them has changed. Exact for every tensor
 /// operation: the sources are compared by identity, of object and of native tensor, and by libtorch's version counter. Where the counter cannot be
-/// read, nothing is kept. Raw writes into a source's memory are not seen: <see cref="Clear"/> is for them.
+/// read, nothing is kept. What TorchSharp's <c>load</c> writes is noticed by <see cref="StateRequests"/>; other raw writes into a source's memory are
+/// not seen: <see cref="Clear"/> is for them.
 /// </summary>
 /// <typeparam name="T">What is kept.</typeparam>
 /// <param name="share">Makes handles of their own to what is kept.</param>
@@ -16,6 +17,7 @@ internal class VersionedValue<T>(Func<T, T> share) : IDisposable
     private T? value;
     private Tensor[] sources = [];
     private (nint Identity, long Version)[] versions = [];
+    private long requests;
 
     /// <summary>
     /// The kept value if the sources are as they were, else what <paramref name="compute"/> returns. The caller gets a
@@ -59,6 +61,7 @@ internal class VersionedValue<T>(Func<T, T> share) : IDisposable
 
         // What evaluation in inference mode computes, training may use next; autograd refuses tensors made in that mode.
         using var noInference = inference_mode(false);
+        requests = StateRequests.Count;
         value = compute();
         sources = keep ? kept : [];
         versions = read;
@@ -66,7 +69,7 @@ internal class VersionedValue<T>(Func<T, T> share) : IDisposable
 
     private bool IsCurrent(ReadOnlySpan<Tensor> from)
     {
-        if (from.Length != sources.Length)
+        if (from.Length != sources.Length || requests != StateRequests.Count)
         {
             return false;
         }

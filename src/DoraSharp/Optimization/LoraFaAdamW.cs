@@ -9,7 +9,7 @@ namespace DoraSharp;
 /// </summary>
 /// <remarks>
 /// <para>
-/// A linear layer with dropout or with a magnitude that trains keeps its input all the same: the one for the mask, the other for the magnitude's gradient.
+/// A linear layer with a magnitude that trains keeps its input all the same, for the magnitude's gradient.
 /// </para>
 /// <para>
 /// The gradient of B becomes grad_B·(A Aᵀ + 1e-8·I)⁻¹/s²: of all updates s·ΔB·A the one nearest to the gradient of the effective

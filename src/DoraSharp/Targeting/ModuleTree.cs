@@ -37,7 +37,7 @@ internal sealed class ModuleTree
     {
         foreach ((string name, nn.Module registered) in module.named_children())
         {
-            if (registered is AdapterStack)
+            if (registered is AdapterStack or StateWatch)
             {
                 continue;
             }

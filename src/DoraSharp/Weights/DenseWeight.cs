@@ -72,6 +72,9 @@ internal sealed class DenseWeight(nn.Module module, WeightLayout layout, string 
 
     public override WeightReplacement Replace(Tensor matrix, Tensor? bias, bool requantize) => new OverwrittenWeight(this, FromMatrix(matrix), bias);
 
+    // The stack of a bare parameter is a child of the parameter's module, which asks it too.
+    public override IDisposable? WatchState() => biasName.Length > 0 ? StateWatch.Over(module) : null;
+
     /// <summary>Overwrites W, bit for bit, with a tensor in the layer's own layout and dtype. The tensor object stays the same.</summary>
     public void Overwrite(Tensor stored)
     {

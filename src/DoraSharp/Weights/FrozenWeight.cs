@@ -32,8 +32,11 @@ internal abstract class FrozenWeight : IDisposable
     /// <summary>The base layer's bias [out], if it has one. The frozen weight does not own it.</summary>
     public abstract Parameter? Bias { get; }
 
-    /// <summary>The parameter that holds W, in the layer's own layout. Its change means that W has changed.</summary>
+    /// <summary>The parameter that holds W, in the layer's own layout.</summary>
     public abstract Parameter Stored { get; }
+
+    /// <summary>All tensors that W follows from: what is computed from W is kept for as long as none of them changes.</summary>
+    public virtual Tensor[] Sources => [Stored];
 
     /// <summary>The name of that parameter in its module.</summary>
     public abstract string Name { get; }
@@ -92,7 +95,7 @@ internal abstract class FrozenWeight : IDisposable
 
     /// <summary>‖W‖² per row in float64, [out]. Computed once for as long as W does not change.</summary>
     public Tensor SquaredRowNorms() =>
-        squaredRowNorms.GetOrCompute([Stored], ComputeSquaredRowNorms);
+        squaredRowNorms.GetOrCompute(Sources, ComputeSquaredRowNorms);
 
     /// <summary>Runs <paramref name="map"/> over blocks of rows in <paramref name="dtype"/> and joins the results along the rows.</summary>
     public Tensor ByRowBlocks(ScalarType dtype, Func<Tensor, Tensor> map) => ByRowBlocks(dtype, (block, _) => map(block));
@@ -113,6 +116,9 @@ internal abstract class FrozenWeight : IDisposable
 
         return (parts.Count == 1 ? parts[0] : cat(parts, dim: 0)).MoveToOuterDisposeScope();
     }
+
+    /// <summary>Lets requests for the state of the module that holds W be noted (<see cref="StateRequests"/>) until the result is disposed; <see langword="null"/> where they are anyway.</summary>
+    public virtual IDisposable? WatchState() => null;
 
     /// <summary>Forgets what was computed from W: for changes that libtorch does not see.</summary>
     public void Invalidate() => squaredRowNorms.Clear();

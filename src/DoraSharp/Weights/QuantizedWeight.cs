@@ -15,6 +15,8 @@ internal sealed class QuantizedWeight(QuantizedLayer layer, WeightLayout layout)
 
     public override Parameter Stored => layer.Stored;
 
+    public override Tensor[] Sources => layer.Sources;
+
     public override string Name => "weight";
 
     public override long[] Shape => [.. layer.Weight.Shape];

@@ -63,15 +63,17 @@ internal sealed class CacheCase : IDisposable
         }
     }
 
-    public void LoadBinary()
+    /// <summary>Loads a part of the model by TorchSharp's own format, which is written straight into memory.</summary>
+    /// <param name="part">The part.</param>
+    public void LoadBinary(Func<CacheCase, nn.Module> part)
     {
         using CacheCase other = new(x.shape[1], gradient.shape[1]);
         using MemoryStream stream = new();
         using BinaryWriter writer = new(stream, System.Text.Encoding.UTF8, leaveOpen: true);
         Reference.Disturb(other.Adapted.Layers[0].Value, seed: 8);
-        other.Model.save(writer);
+        part(other).save(writer);
         stream.Position = 0;
-        Model.load(stream);
+        part(this).load(stream);
     }
 
     /// <summary>Does something with the folder of another adapter.</summary>

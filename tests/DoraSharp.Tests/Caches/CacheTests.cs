@@ -63,7 +63,23 @@ public class CacheTests
 
         // Whole modules
         ["load_state_dict"] = c => c.Model.load_state_dict(c.Model.state_dict().ToDictionary(p => p.Key, p => p.Value.detach() * 1.5)),
-        ["binary load"] = c => c.LoadBinary(),
+        ["binary load"] = c => c.LoadBinary(other => other.Model),
+        ["binary load of the adapted layer"] = c => c.LoadBinary(other => other.Adapted.Layers[0].Value),
+        ["binary load of the adapter"] = c => c.LoadBinary(other => other.Adapter),
+        ["binary load of the base layer"] = c => c.LoadBinary(other => other.Base),
+        ["binary load of a layer that shares W"] = c =>
+        {
+            using Linear twin = nn.Linear(Inputs, Outputs, hasBias: false);
+            twin.weight = new Parameter(c.Base.weight.detach(), requires_grad: false);
+            using DoraLinear adapted = DoraLinear.From(twin, CacheCase.Options);
+            c.Forward();
+            using Linear other = nn.Linear(Inputs, Outputs, hasBias: false);
+            using MemoryStream stream = new();
+            using BinaryWriter writer = new(stream, System.Text.Encoding.UTF8, leaveOpen: true);
+            other.save(writer);
+            stream.Position = 0;
+            twin.load(stream);
+        },
         ["to float64"] = c => c.Model.to(ScalarType.Float64),
         ["to float64 and back"] = c => c.Model.to(ScalarType.Float64).to(ScalarType.Float32),
         ["to bfloat16 and back"] = c => c.Model.to(ScalarType.BFloat16).to(ScalarType.Float32),

@@ -104,6 +104,31 @@ public class GradientCheckpointingTests
         TensorMemory.Address(adapter.Norm(stack.Weight)).Should().Be(TensorMemory.Address(before));
     }
 
+    [Fact]
+    public void Enable_TensorsDeepInsideOfArgumentsAndResults_GivesTheGradientsBitForBit()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(27);
+        using NestedModel model = new();
+        Tensor x = randn(5, 16, requires_grad: true);
+        Tensor[] expected = Run();
+        using GradientCheckpointing checkpointing = GradientCheckpointing.Enable(model, "block", () => model.call(x));
+        Tensor[] found = Run();
+
+        found.Zip(expected).Should().HaveCount(4).And.OnlyContain(pair => Reference.SameBits(pair.First, pair.Second));
+
+        Tensor[] Run()
+        {
+            manual_seed(28);
+            Tensor y = model.call(x);
+            Tensor[] leaves = [x, .. model.parameters()];
+            y.pow(2).sum().backward();
+            Tensor[] results = [y.detach(), .. leaves.Select(leaf => leaf.grad!.clone())];
+            Array.ForEach(leaves, leaf => leaf.grad = null);
+            return results;
+        }
+    }
+
     public static TheoryData<string> Changes() => ["disabled", "samples", "activated", "merged", "scaled", "step", "converted"];
 
     [Theory]

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -214,6 +215,83 @@ public class LowRankStepTests
         (base2 + update).backward([problem.Gradient]);
 
         problem.CheckGradients(1e-12);
+    }
+
+    [Fact]
+    public void Backward_LayerDisposedOrConverted_GivesTheGradientsOfTheForwardPass()
+    {
+        foreach (bool disposed in (bool[])[true, false])
+        {
+            using var scope = NewDisposeScope();
+            manual_seed(5);
+            DoraLinear layer = new(48, 80);
+            using Tensor weight = layer.Adapters.EffectiveWeight();
+            Tensor x = randn(7, 48, requires_grad: true);
+            Tensor gradient = randn(7, 80);
+            Tensor y = layer.call(x);
+            if (disposed)
+            {
+                layer.Dispose();
+            }
+            else
+            {
+                layer.to(ScalarType.Float64);
+            }
+
+            y.backward([gradient]);
+
+            Reference.RelativeError(x.grad!, gradient.matmul(weight)).Should().BeLessThan(1e-5);
+            layer.Dispose();
+        }
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public void Forward_NothingTrainsThatNeedsTheInput_DoesNotKeepIt(bool dora, bool freezesMagnitude)
+    {
+        using var scope = NewDisposeScope();
+        foreach (Sizes sizes in (Sizes[])[Sizes.Odd, new(304, 528, 5)])
+        {
+            using Case problem = new(dora, bias: true, ScalarType.Float32, dropout: .3, sizes: sizes);
+            problem.Adapter.A.requires_grad = false;
+            if (freezesMagnitude)
+            {
+                problem.Adapter.Magnitude!.requires_grad = false;
+            }
+
+            Tensor x = problem.X * 1;
+            Tensor y = problem.Layer.call(x);
+
+            // libtorch refuses a backward pass that needs what was changed.
+            x.zero_();
+            y.backward([problem.Gradient]);
+            problem.Reference(problem.Replayed).backward([problem.Gradient.to(ScalarType.Float64)]);
+            problem.CheckGradients(4e-6);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Backward_GraphOfTheGradientsWithAFrozen_GivesSecondDerivatives(bool x)
+    {
+        using var scope = NewDisposeScope();
+        using Case problem = new(dora: false, bias: true, ScalarType.Float64, dropout: .3);
+        problem.Adapter.A.requires_grad = false;
+        problem.X.requires_grad = x;
+        Penalty(problem.Layer.call(problem.X), problem.Adapter.B).backward();
+        Tensor expected = problem.Reference(problem.Replayed);
+        Penalty(expected, problem.Expected.B).backward();
+
+        Reference.RelativeError(problem.Adapter.B.grad!, problem.Expected.B.grad!).Should().BeLessThan(1e-11);
+        if (x)
+        {
+            Reference.RelativeError(problem.X.grad!, problem.ReferenceX.grad!).Should().BeLessThan(1e-11);
+        }
+
+        Tensor Penalty(Tensor y, Tensor b) =>
+            autograd.grad([y.pow(2).mul(problem.Gradient).sum()], [b], create_graph: true, retain_graph: true)[0].pow(2).sum();
     }
 
     [Fact]

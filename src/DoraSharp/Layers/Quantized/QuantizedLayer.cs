@@ -57,6 +57,9 @@ public abstract class QuantizedLayer : nn.Module<Tensor, Tensor>
     /// <summary>The dense weight that takes the place of the quantized one; <see langword="null"/> nearly always.</summary>
     internal Tensor? Dense => weightParameter.is_floating_point() ? weightParameter : null;
 
+    /// <summary>All that the weight follows from: the codes and their scales, or the dense weight.</summary>
+    internal Tensor[] Sources => Dense is { } dense ? [dense] : [weightParameter, .. _internal_buffers.Values.Select(static entry => entry.Item1)];
+
     /// <summary>The type of the layer that a dense weight makes of this one.</summary>
     internal abstract Type DenseType { get; }
 
@@ -90,6 +93,13 @@ public abstract class QuantizedLayer : nn.Module<Tensor, Tensor>
         Register(CodesOf(packed));
         RegisterBuffers();
         return before;
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<(string name, Tensor buffer)> named_buffers(bool recurse = true, bool include_nonpersistent = true)
+    {
+        StateRequests.Note();
+        return base.named_buffers(recurse, include_nonpersistent);
     }
 
     /// <inheritdoc/>
