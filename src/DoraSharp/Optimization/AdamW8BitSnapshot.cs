@@ -99,6 +99,7 @@ internal sealed class AdamW8BitSnapshot : IDisposable
 
     private void Add(OptimizerOptions given)
     {
+        ArgumentNullException.ThrowIfNull(given);
         string where = $"group {options.Count}";
         AdamW8BitOptions settings = AdamWGroups.Settings(given, new(), where);
         _ = AdamWGroups.Settings(new AdamW.Options { LearningRate = given.InitialLearningRate }, settings, where);
