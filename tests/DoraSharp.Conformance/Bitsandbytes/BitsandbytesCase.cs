@@ -55,12 +55,6 @@ internal sealed class BitsandbytesCase : IDisposable
         .SelectMany(path => File(Path.GetFileName(path)).Unused)
         .Where(name => !ignored.Contains(name));
 
-    public static string KindOf(string folder)
-    {
-        using JsonDocument document = Open(folder);
-        return Text(document.RootElement, "kind");
-    }
-
     public static string Text(JsonElement fields, string name) => fields.GetProperty(name).GetString()!;
 
     public static ScalarType Type(JsonElement fields, string name) => Types[Text(fields, name)];

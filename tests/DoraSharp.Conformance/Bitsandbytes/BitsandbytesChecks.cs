@@ -19,15 +19,8 @@ internal static class BitsandbytesChecks
         ["qdora"] = QuantizedAdapterCheck.Run,
         ["loftq"] = BitsandbytesLoftqCheck.Run,
         ["model_error"] = ModelErrorCheck.Run,
+        ["adamw8bit"] = AdamW8BitCheck.Run,
     };
-
-    private static readonly Dictionary<string, string> NotOffered = new(StringComparer.Ordinal)
-    {
-        ["adamw8bit"] = "the library has no optimizer with 8-bit states",
-    };
-
-    /// <summary>Why a case of a kind is skipped; <see langword="null"/> where it is not.</summary>
-    public static string? WhyNotRun(string kind) => NotOffered.GetValueOrDefault(kind);
 
     /// <summary>Runs a case.</summary>
     public static void Run(BitsandbytesCase subject)

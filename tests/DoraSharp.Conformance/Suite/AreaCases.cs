@@ -6,8 +6,7 @@ internal static class AreaCases
     /// <summary>One row per case, or a single one that says why there are none.</summary>
     /// <param name="area">The area's folder.</param>
     /// <param name="find">The names of the cases in the area's folder.</param>
-    /// <param name="whySkipped">Why the case in a folder of its own is not run; <see langword="null"/> if it is.</param>
-    public static IEnumerable<TheoryDataRow<string>> Rows(string area, Func<string, IEnumerable<string>> find, Func<string, string?>? whySkipped = null)
+    public static IEnumerable<TheoryDataRow<string>> Rows(string area, Func<string, IEnumerable<string>> find)
     {
         string folder = FixtureFolder.Area(area);
         if (FixtureFolder.Missing is { } reason)
@@ -22,7 +21,7 @@ internal static class AreaCases
         }
 
         string[] names = [.. find(folder)];
-        return names.Length == 0 ? [Row(area, "(all cases)", $"'{folder}' has no cases")] : names.Select(name => Row(area, name, whySkipped?.Invoke(Path.Combine(folder, name))));
+        return names.Length == 0 ? [Row(area, "(all cases)", $"'{folder}' has no cases")] : names.Select(name => Row(area, name, skip: null));
     }
 
     private static TheoryDataRow<string> Row(string area, string name, string? skip) =>

@@ -47,6 +47,18 @@ internal static class TensorBytes
         }
     }
 
+    /// <summary>Fills a tensor from a stream.</summary>
+    /// <param name="tensor">A contiguous CPU tensor.</param>
+    /// <param name="stream">Where to read.</param>
+    /// <exception cref="EndOfStreamException">The stream ends before.</exception>
+    public static void Fill(Tensor tensor, Stream stream)
+    {
+        foreach (Tensor part in Pieces(tensor, DefaultPiece))
+        {
+            stream.ReadExactly(part.bytes);
+        }
+    }
+
     /// <summary>A CPU tensor with the same bytes as elements of another type.</summary>
     /// <param name="tensor">A tensor on any device.</param>
     /// <param name="dtype">The other type.</param>
