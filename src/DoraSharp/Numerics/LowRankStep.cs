@@ -22,6 +22,9 @@ internal sealed class LowRankStep : BackwardPass
     private const int B = 2;
     private const int M = 3;
 
+    /// <summary>The elements from which on a copy takes longer than a view.</summary>
+    private const long LargeInput = 1 << 15;
+
     private readonly FrozenWeight weight;
     private readonly double scaling;
     private readonly DropoutMask? mask;
@@ -29,7 +32,7 @@ internal sealed class LowRankStep : BackwardPass
     private readonly bool hasMagnitude;
     private ScalarType baseType;
     private ScalarType inputType;
-    private long[] inputShape = [];
+    private long[]? inputShape;
     private RowGains? gains;
     private Tensor? h;
     private SavedTensor[] saved = [];
@@ -78,10 +81,10 @@ internal sealed class LowRankStep : BackwardPass
     }
 
     /// <summary>
-    /// A view for the graph in place of an x that is a leaf: libtorch copies a gradient that reaches a leaf while anybody else holds it, as the node
-    /// does that returned it, and the copy of an input's size costs as much as the update.
+    /// A view for the graph in place of an x that is a leaf, and large: libtorch copies a gradient that reaches a leaf while anybody else holds it,
+    /// as the node does that returned it, and the copy of a large input costs as much as its update.
     /// </summary>
-    private static Tensor? ViewOfLeaf(Tensor x) => x.requires_grad && x.is_leaf && is_grad_enabled() ? x.view(x.shape) : null;
+    private static Tensor? ViewOfLeaf(Tensor x) => x.numel() >= LargeInput && x.requires_grad && x.is_leaf && is_grad_enabled() ? x.view(x.shape) : null;
 
     public override void Run(ReadOnlySpan<Tensor?> outputGradients, Span<Tensor?> gradients)
     {
@@ -171,7 +174,7 @@ internal sealed class LowRankStep : BackwardPass
     private Tensor LikeInput(Tensor rows)
     {
         Tensor typed = As(rows, inputType);
-        return inputShape.Length == 2 ? typed : typed.reshape(inputShape);
+        return inputShape is null ? typed : typed.reshape(inputShape);
     }
 
     private bool Wants(int input) => input < wanted.Length && wanted[input];
@@ -195,7 +198,7 @@ internal sealed class LowRankStep : BackwardPass
     private void Save(LowRankCall call, GradientNode node, Tensor result)
     {
         // The layer itself may be moved, converted or disposed before the backward pass.
-        (baseType, inputType, inputShape) = (weight.DType, call.X.dtype, call.X.shape);
+        (baseType, inputType, inputShape) = (weight.DType, call.X.dtype, call.X.dim() == 2 ? null : call.X.shape);
         Tensor[] kept = call.Magnitude is { } magnitude ? [call.A, call.B, call.Stored, magnitude] : [call.A, call.B, call.Stored];
         saved = Array.ConvertAll(kept, node.Save);
         if (NeedsInput)
