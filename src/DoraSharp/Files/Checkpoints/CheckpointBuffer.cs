@@ -20,17 +20,9 @@ internal sealed class CheckpointBuffer(SafetensorsCheckpoint checkpoint, IEnumer
     public Tensor Read(string source, ScalarType dtype)
     {
         SafetensorsEntry entry = checkpoint[source];
-        Tensor stored = Memory(entry, entry.DType);
-        checkpoint.ReadInto(source, stored);
-        if (entry.DType == dtype || !stored.is_floating_point())
-        {
-            return stored;
-        }
-
-        using (stored)
-        {
-            return Memory(entry, dtype).copy_(stored);
-        }
+        Tensor tensor = Memory(entry, is_floating_point(entry.DType) ? dtype : entry.DType);
+        checkpoint.ReadInto(source, tensor);
+        return tensor;
     }
 
     public void Dispose()

@@ -72,7 +72,7 @@ public sealed class SafetensorsCheckpoint : IDisposable
     public Tensor Read(string name, Device? device = null) =>
         readersByTensor.TryGetValue(name, out SafetensorsReader? reader) ? reader.Read(name, device) : throw new KeyNotFoundException($"'{Path}' has no tensor '{name}'.");
 
-    /// <summary>Reads one tensor into contiguous CPU memory of its shape and dtype.</summary>
+    /// <summary>Reads one tensor into contiguous CPU memory of its shape; into that of another dtype by pieces.</summary>
     internal void ReadInto(string name, Tensor tensor) => readersByTensor[name].ReadInto(this[name], tensor, TensorBytes.DefaultPiece);
 
     /// <summary>Closes the files. Tensors that were read stay valid.</summary>

@@ -143,13 +143,20 @@ public sealed class SafetensorsReader : IDisposable
         }
     }
 
-    /// <summary>Reads one tensor into contiguous CPU memory of its shape and dtype.</summary>
+    /// <summary>Reads one tensor into contiguous CPU memory of its shape; into that of another dtype by pieces.</summary>
     internal void ReadInto(SafetensorsEntry entry, Tensor tensor, long piece)
     {
         try
         {
             // Not through the mapping that the header is read from: its pages would count as the process's memory while the file is open.
-            TensorBytes.Fill(tensor, stream.SafeFileHandle, entry.ByteOffset, piece);
+            if (tensor.dtype == entry.DType)
+            {
+                TensorBytes.Fill(tensor, stream.SafeFileHandle, entry.ByteOffset, piece);
+            }
+            else
+            {
+                TensorBytes.FillConverted(tensor, entry.DType, stream.SafeFileHandle, entry.ByteOffset);
+            }
         }
         catch (EndOfStreamException e)
         {

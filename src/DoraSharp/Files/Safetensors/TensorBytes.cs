@@ -9,6 +9,9 @@ internal static class TensorBytes
     /// <summary>How many elements to move at a time: a span ends at 2 GiB, tensors do not.</summary>
     public const long DefaultPiece = 1 << 25;
 
+    /// <summary>How many elements to convert at a time.</summary>
+    private const long ConvertedPiece = 1 << 20;
+
     /// <summary>Fills a tensor from memory.</summary>
     /// <param name="tensor">A contiguous CPU tensor.</param>
     /// <param name="source">As many bytes as the tensor has.</param>
@@ -44,6 +47,27 @@ internal static class TensorBytes
                 rest = rest[read..];
                 offset += read;
             }
+        }
+    }
+
+    /// <summary>Fills a tensor from a file that has its numbers in another dtype, without room for all of them.</summary>
+    /// <param name="tensor">A contiguous CPU tensor.</param>
+    /// <param name="dtype">The dtype in the file.</param>
+    /// <param name="file">The file.</param>
+    /// <param name="offset">Where the tensor's bytes begin.</param>
+    /// <exception cref="EndOfStreamException">The file is shorter.</exception>
+    public static void FillConverted(Tensor tensor, ScalarType dtype, SafeFileHandle file, long offset)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor room = empty([Math.Min(tensor.numel(), ConvertedPiece)], dtype);
+        foreach (Tensor part in Pieces(tensor, ConvertedPiece))
+        {
+            using var pieceScope = NewDisposeScope();
+            Tensor read = room.narrow(0, 0, part.numel());
+            Fill(read, file, offset, ConvertedPiece);
+            part.copy_(read);
+            offset += read.numel() * read.element_size();
         }
     }
 
