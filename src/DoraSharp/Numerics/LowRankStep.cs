@@ -122,7 +122,7 @@ internal sealed class LowRankStep : BackwardPass
         {
             Tensor? dX = Wants(X) ? MixableRows(weight.BackProduct(As(output.Scaled ?? dY, baseType), stored), a) : null;
             gradients[A] = InputSide.Run(x is null ? dX! : Rows(x, a), output.PartsOfH!, a, dX, Wants(A), mask);
-            gradients[X] = dX is null ? null : LikeInput(dX);
+            gradients[X] = dX is null ? null : Like(dX, inputType, inputShape);
         }
 
         if (Wants(Bias))
@@ -162,20 +162,17 @@ internal sealed class LowRankStep : BackwardPass
 
     private static Tensor As(Tensor tensor, ScalarType dtype) => tensor.dtype == dtype ? tensor : tensor.to(dtype);
 
-    private static Tensor Like(Tensor rows, Tensor other)
+    private static Tensor Like(Tensor rows, ScalarType dtype, long[]? shape)
     {
-        Tensor typed = As(rows, other.dtype);
-        return other.dim() == 2 ? typed : typed.reshape(other.shape);
+        Tensor typed = As(rows, dtype);
+        return shape is null ? typed : typed.reshape(shape);
     }
+
+    /// <summary>A tensor's shape; <see langword="null"/> where it consists of rows already.</summary>
+    private static long[]? ShapeOf(Tensor tensor) => tensor.dim() == 2 ? null : tensor.shape;
 
     /// <summary>Whether the backward pass needs x: for dA, and for m where the output cannot serve. dX and dB do without.</summary>
     private bool NeedsInput => Wants(A) || (hasMagnitude && Wants(M));
-
-    private Tensor LikeInput(Tensor rows)
-    {
-        Tensor typed = As(rows, inputType);
-        return inputShape is null ? typed : typed.reshape(inputShape);
-    }
 
     private bool Wants(int input) => input < wanted.Length && wanted[input];
 
@@ -192,13 +189,13 @@ internal sealed class LowRankStep : BackwardPass
         }
 
         // Not as a view of another tensor: libtorch would refuse to change it in place.
-        return Like(y, call.BaseOutput).detach().MoveToOuterDisposeScope();
+        return Like(y, call.BaseOutput.dtype, ShapeOf(call.BaseOutput)).detach().MoveToOuterDisposeScope();
     }
 
     private void Save(LowRankCall call, GradientNode node, Tensor result)
     {
         // The layer itself may be moved, converted or disposed before the backward pass.
-        (baseType, inputType, inputShape) = (weight.DType, call.X.dtype, call.X.dim() == 2 ? null : call.X.shape);
+        (baseType, inputType, inputShape) = (weight.DType, call.X.dtype, ShapeOf(call.X));
         Tensor[] kept = call.Magnitude is { } magnitude ? [call.A, call.B, call.Stored, magnitude] : [call.A, call.B, call.Stored];
         saved = Array.ConvertAll(kept, node.Save);
         if (NeedsInput)
@@ -267,7 +264,7 @@ internal sealed class LowRankStep : BackwardPass
         if (Wants(X))
         {
             Tensor dX = As(As(scaled, w.dtype).mm(w), a.dtype) + (factors is null ? update : update * factors);
-            gradients[X] = LikeInput(dX);
+            gradients[X] = Like(dX, inputType, inputShape);
         }
 
         // Where x was not kept, h has what history it needs.

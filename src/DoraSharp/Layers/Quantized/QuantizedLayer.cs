@@ -185,7 +185,7 @@ public abstract class QuantizedLayer : nn.Module<Tensor, Tensor>
 
     private void UnregisterBuffers()
     {
-        foreach (string name in named_buffers(recurse: false).Select(static buffer => buffer.name).ToList())
+        foreach (string name in _internal_buffers.Keys.ToList())
         {
             _internal_buffers.Remove(name);
         }

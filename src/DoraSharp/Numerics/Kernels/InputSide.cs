@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using static TorchSharp.torch;
 
 namespace DoraSharp;
@@ -90,7 +89,7 @@ internal sealed unsafe class InputSide
                 Load(tile, kept, token, count, column, width);
                 if (dA is not null)
                 {
-                    TileProducts.ByColumns(tile, count, width, factors, sums, column - first, After(token, count, column, first, end));
+                    TileProducts.ByColumns(tile, count, width, factors, sums, column - first, NextTile.After(x, dX, inputs, tokens, token, count, column, first, end));
                 }
 
                 if (dX is not null)
@@ -106,19 +105,6 @@ internal sealed unsafe class InputSide
         }
     }
 
-    private NextTile After(long token, int count, long column, long first, long end)
-    {
-        column += TokenBlocks.TileWidth;
-        if (column >= end)
-        {
-            column = first;
-            token += count;
-        }
-
-        nint start = (nint)((token * inputs) + column);
-        return new(x + start, dX is null ? null : dX + start, (nint)inputs, (int)Math.Min(count, tokens - token));
-    }
-
     /// <summary>dH of some tokens.</summary>
     private void SumParts(long token, int count, float* sum)
     {
@@ -127,17 +113,7 @@ internal sealed unsafe class InputSide
         new ReadOnlySpan<float>(first, length).CopyTo(new(sum, length));
         for (int part = 1; part < parts; part++)
         {
-            float* source = first + (part * tokens * rank);
-            int i = 0;
-            for (; i <= length - 8; i += 8)
-            {
-                (Vector256.Load(sum + i) + Vector256.Load(source + i)).Store(sum + i);
-            }
-
-            for (; i < length; i++)
-            {
-                sum[i] += source[i];
-            }
+            RowMath.Multiply(first + (part * tokens * rank), 1, sum, length, adds: true);
         }
     }
 

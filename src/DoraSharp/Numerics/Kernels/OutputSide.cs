@@ -108,7 +108,7 @@ internal sealed unsafe class OutputSide
 
                 if (h is not null)
                 {
-                    TileProducts.ByColumns(tile, count, width, factors, sumsOfB, column - first, After(token, count, column, first, end));
+                    TileProducts.ByColumns(tile, count, width, factors, sumsOfB, column - first, NextTile.After(gradient, y, outputs, tokens, token, count, column, first, end));
                 }
             }
 
@@ -127,19 +127,6 @@ internal sealed unsafe class OutputSide
         {
             sums[first + i] = (float)exact[i];
         }
-    }
-
-    private NextTile After(long token, int count, long column, long first, long end)
-    {
-        column += TokenBlocks.TileWidth;
-        if (column >= end)
-        {
-            column = first;
-            token += count;
-        }
-
-        nint start = (nint)((token * outputs) + column);
-        return new(gradient + start, y is null ? null : y + start, (nint)outputs, (int)Math.Min(count, tokens - token));
     }
 
     /// <summary>Copies g ⊙ dY into a tile, and does on the way what needs all of dY.</summary>

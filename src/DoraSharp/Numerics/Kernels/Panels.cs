@@ -83,18 +83,7 @@ internal sealed unsafe class Panels : IDisposable
             int width = WidthOf(panel);
             for (long row = 0; row < rows; row++)
             {
-                float* source = At(panel, row);
-                float* target = matrix + (row * Columns) + (panel * Width);
-                int column = 0;
-                for (; column <= width - 8; column += 8)
-                {
-                    (Vector256.Load(source + column) * factor).Store(target + column);
-                }
-
-                for (; column < width; column++)
-                {
-                    target[column] = source[column] * factor;
-                }
+                RowMath.Multiply(At(panel, row), factor, matrix + (row * Columns) + (panel * Width), width, adds: false);
             }
         }
     }
