@@ -9,7 +9,7 @@ public sealed record AdamW8BitOptions
     public double LearningRate
     {
         get;
-        init => field = NotNegative(value, nameof(LearningRate));
+        init => field = SettingRange.NotNegative(value, nameof(LearningRate));
     } = 1e-3;
 
     /// <summary>The decay β₁ of the running mean of gradients. bitsandbytes: <c>betas[0]</c>.</summary>
@@ -17,7 +17,7 @@ public sealed record AdamW8BitOptions
     public double Beta1
     {
         get;
-        init => field = Share(value, nameof(Beta1));
+        init => field = SettingRange.Share(value, nameof(Beta1));
     } = 0.9;
 
     /// <summary>The decay β₂ of the running mean of squared gradients. bitsandbytes: <c>betas[1]</c>.</summary>
@@ -25,7 +25,7 @@ public sealed record AdamW8BitOptions
     public double Beta2
     {
         get;
-        init => field = Share(value, nameof(Beta2));
+        init => field = SettingRange.Share(value, nameof(Beta2));
     } = 0.999;
 
     /// <summary>What is added to the root of the mean square, after the correction of its bias. bitsandbytes: <c>eps</c>.</summary>
@@ -33,7 +33,7 @@ public sealed record AdamW8BitOptions
     public double Epsilon
     {
         get;
-        init => field = NotNegative(value, nameof(Epsilon));
+        init => field = SettingRange.NotNegative(value, nameof(Epsilon));
     } = 1e-8;
 
     /// <summary>The weight decay λ: each step multiplies a parameter by 1 − η·λ first. bitsandbytes: <c>weight_decay</c>.</summary>
@@ -41,7 +41,7 @@ public sealed record AdamW8BitOptions
     public double WeightDecay
     {
         get;
-        init => field = NotNegative(value, nameof(WeightDecay));
+        init => field = SettingRange.NotNegative(value, nameof(WeightDecay));
     } = 0.01;
 
     /// <summary>Parameters with fewer elements keep their states in 32 bits. bitsandbytes: <c>min_8bit_size</c>.</summary>
@@ -51,10 +51,4 @@ public sealed record AdamW8BitOptions
         get;
         init => field = value >= 0 ? value : throw new ArgumentOutOfRangeException(nameof(Min8BitSize), value, "Min8BitSize must be 0 or more.");
     } = 4096;
-
-    private static double NotNegative(double value, string name) =>
-        double.IsFinite(value) && value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be a finite number, 0 or more.");
-
-    private static double Share(double value, string name) =>
-        value is >= 0 and < 1 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be at least 0 and below 1.");
 }

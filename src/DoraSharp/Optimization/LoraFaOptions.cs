@@ -9,7 +9,7 @@ public sealed record LoraFaOptions
     public required double LearningRate
     {
         get;
-        init => field = NotNegative(value, nameof(LearningRate));
+        init => field = SettingRange.NotNegative(value, nameof(LearningRate));
     }
 
     /// <summary>The decay of the running mean of gradients. PEFT: <c>betas[0]</c>.</summary>
@@ -17,7 +17,7 @@ public sealed record LoraFaOptions
     public double Beta1
     {
         get;
-        init => field = Share(value, nameof(Beta1));
+        init => field = SettingRange.Share(value, nameof(Beta1));
     } = 0.9;
 
     /// <summary>The decay of the running mean of squared gradients. PEFT: <c>betas[1]</c>.</summary>
@@ -25,7 +25,7 @@ public sealed record LoraFaOptions
     public double Beta2
     {
         get;
-        init => field = Share(value, nameof(Beta2));
+        init => field = SettingRange.Share(value, nameof(Beta2));
     } = 0.999;
 
     /// <summary>What is added to the root of the mean square, before the correction of its bias. PEFT: <c>eps</c>.</summary>
@@ -33,7 +33,7 @@ public sealed record LoraFaOptions
     public double Epsilon
     {
         get;
-        init => field = NotNegative(value, nameof(Epsilon));
+        init => field = SettingRange.NotNegative(value, nameof(Epsilon));
     } = 1e-6;
 
     /// <summary>The weight decay of all but DoRA's magnitudes, which it would pull to 0. PEFT: <c>weight_decay</c>.</summary>
@@ -41,12 +41,6 @@ public sealed record LoraFaOptions
     public double WeightDecay
     {
         get;
-        init => field = NotNegative(value, nameof(WeightDecay));
+        init => field = SettingRange.NotNegative(value, nameof(WeightDecay));
     }
-
-    private static double NotNegative(double value, string name) =>
-        double.IsFinite(value) && value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be a finite number, 0 or more.");
-
-    private static double Share(double value, string name) =>
-        value is >= 0 and < 1 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be at least 0 and below 1.");
 }

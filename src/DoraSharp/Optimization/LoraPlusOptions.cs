@@ -9,7 +9,7 @@ public sealed record LoraPlusOptions
     public required double LearningRate
     {
         get;
-        init => field = NotNegative(value, nameof(LearningRate));
+        init => field = SettingRange.NotNegative(value, nameof(LearningRate));
     }
 
     /// <summary>λ: B learns at λ·η. PEFT: <c>loraplus_lr_ratio</c>.</summary>
@@ -25,7 +25,7 @@ public sealed record LoraPlusOptions
     public double EmbeddingLearningRate
     {
         get;
-        init => field = NotNegative(value, nameof(EmbeddingLearningRate));
+        init => field = SettingRange.NotNegative(value, nameof(EmbeddingLearningRate));
     } = 1e-6;
 
     /// <summary>The weight decay, of all but biases and normalisation weights. PEFT: <c>loraplus_weight_decay</c>.</summary>
@@ -33,7 +33,7 @@ public sealed record LoraPlusOptions
     public double WeightDecay
     {
         get;
-        init => field = NotNegative(value, nameof(WeightDecay));
+        init => field = SettingRange.NotNegative(value, nameof(WeightDecay));
     }
 
     /// <summary>
@@ -44,7 +44,4 @@ public sealed record LoraPlusOptions
     /// <see langword="false"/> by default: PEFT's rule, by which they learn at λ·η and decay, but at η where they belong to a convolution.
     /// </value>
     public bool SeparateMagnitudes { get; init; }
-
-    private static double NotNegative(double value, string name) =>
-        double.IsFinite(value) && value >= 0 ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be a finite number, 0 or more.");
 }
